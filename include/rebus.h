@@ -1,0 +1,210 @@
+/*
+ * rebus.h - runs vision-language transformers straight from Hugging Face checkpoint folders.
+ *
+ * The stable API. A model is opened once and may be shared by any number of threads; a session belongs to one thread at a
+ * time and holds everything a run needs (plans, caches, scratch). Nothing is global, nothing is printed, nothing exits.
+ *
+ *   rebus_model   *model;    rebus_model_open("models/llava-easyvqa", NULL, &model, &err);
+ *   rebus_session *session;  rebus_session_open(model, NULL, &session, &err);
+ *   rebus_prompt  *prompt;   rebus_prompt_new(model, &prompt, &err);
+ *   rebus_prompt_image_file(prompt, "0.png", &err);
+ *   rebus_prompt_text(prompt, "what shape is in the image?", &err);
+ *   rebus_answer  *answer;   rebus_ask(session, &prompt, 1, NULL, &answer, &err);
+ *   puts(rebus_answer_text(answer, 0));
+ *
+ * Errors: every function that can fail returns a rebus_status, 0 for success, and writes what, where and what was expected
+ * into the caller's rebus_error (which may be NULL). Results leave by out parameters, untouched on failure.
+ * Ownership: whoever gets a handle from an open or new function releases it with the matching close or free, which accept
+ * NULL. Strings and arrays returned by accessors belong to the handle they were asked of and live as long as it does.
+ */
+#ifndef REBUS_H
+#define REBUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define REBUS_API __attribute__((visibility("default")))
+#else
+#define REBUS_API
+#endif
+
+#define REBUS_VERSION_MAJOR 0
+#define REBUS_VERSION_MINOR 1
+#define REBUS_VERSION_PATCH 0
+
+/* code, name, meaning */
+#define REBUS_STATUS_LIST(X)                                                                                               \
+	X(OK, 0, "done")                                                                                                   \
+	X(MISUSE, 1, "the request cannot be meant")                                                                        \
+	X(IO, 2, "a file cannot be read or written")                                                                       \
+	X(FORMAT, 3, "a file is not what it should be")                                                                    \
+	X(SHAPE, 4, "weights and configuration do not fit")                                                                \
+	X(UNSUPPORTED, 5, "understood, but not something rebus does")                                                      \
+	X(LIMIT, 6, "a stated limit was reached")                                                                          \
+	X(MEMORY, 7, "no memory")                                                                                          \
+	X(CANCELLED, 8, "the caller asked to stop")
+
+typedef enum {
+#define X(name, value, meaning) REBUS_##name = value,
+	REBUS_STATUS_LIST(X)
+#undef X
+} rebus_status;
+
+typedef struct rebus_error {
+	rebus_status code;
+	char text[256]; /* one line: what, where, what was expected */
+} rebus_error;
+
+REBUS_API const char *rebus_status_name(rebus_status code);
+REBUS_API const char *rebus_status_meaning(rebus_status code);
+REBUS_API const char *rebus_version(void);
+
+/* Memory comes from here. alloc returns 64-byte aligned memory or NULL; free gets the size that was asked. Thread-safe. */
+typedef struct rebus_allocator {
+	void *user;
+	void *(*alloc)(void *user, size_t size);
+	void (*free)(void *user, void *memory, size_t size);
+} rebus_allocator;
+
+/*
+ * A team of threads. run calls work(arg, i) once for every i in 0 ... threads - 1, all at the same time (they meet at
+ * barriers inside), and returns when all are done. A session calls it once for each run of a plan.
+ */
+typedef struct rebus_runner {
+	void *user;
+	int threads;
+	void (*run)(void *user, void (*work)(void *arg, int index), void *arg);
+} rebus_runner;
+
+/* ------------------------------------------------------------------------------------------------ model */
+typedef struct rebus_model rebus_model;
+
+typedef struct rebus_model_options {
+	const rebus_allocator *allocator; /* NULL: malloc and free */
+	bool copy;                        /* read the weights into memory instead of mapping the file */
+	const char *cpu;                  /* highest level to use: "portable", "avx2", "avx512"; NULL: the environment's REBUS_CPU, else the best */
+	uint8_t reserved[64];             /* zero */
+} rebus_model_options;
+REBUS_API rebus_model_options rebus_model_defaults(void);
+
+/* folder: a Hugging Face checkpoint folder, or ORG/NAME found in the Hugging Face cache. options NULL: the defaults. */
+REBUS_API rebus_status rebus_model_open(const char *folder, const rebus_model_options *options, rebus_model **out, rebus_error *err);
+REBUS_API void rebus_model_close(rebus_model *model);
+
+/* What it can be asked for. */
+typedef enum {
+	REBUS_READS_PICTURES = 1,
+	REBUS_READS_TEXT = 2,
+	REBUS_GENERATES = 4,  /* rebus_ask */
+	REBUS_CLASSIFIES = 8, /* has labels of its own */
+	REBUS_TWO_TOWERS = 16 /* pictures and texts are embedded apart; rebus_classify takes labels */
+} rebus_ability;
+REBUS_API unsigned rebus_model_abilities(const rebus_model *model);
+REBUS_API const char *rebus_model_family(const rebus_model *model); /* "llava" */
+/* Things in the folder that were not understood but do no harm, one line each; NULL past the last. */
+REBUS_API const char *rebus_model_warning(const rebus_model *model, size_t number);
+
+/* ------------------------------------------------------------------------------------------------ prompt */
+/*
+ * What goes in: pieces in order, pictures and texts. A model that generates reads them as the content of one user message
+ * (through the folder's chat template, unless raw), or as a conversation after rebus_prompt_message. Encoders read every
+ * picture and every text as a row of its own. Pictures are decoded and processed when they are added.
+ */
+typedef struct rebus_prompt rebus_prompt;
+
+typedef struct rebus_prompt_options {
+	bool raw;             /* no chat template; pictures stand where the texts hold the model's placeholder, or in order */
+	bool bare;            /* no special tokens around the text */
+	int32_t height, width; /* pictures are resized to this and positions interpolated; 0: as the checkpoint says */
+	bool pil;             /* the reference's PIL image processor instead of its torchvision one */
+	const char *positions; /* how a position table is resampled: NULL as the reference, "bicubic", "bilinear", "antialias", "none" */
+	uint8_t reserved[64]; /* zero */
+} rebus_prompt_options;
+REBUS_API rebus_prompt_options rebus_prompt_defaults(void);
+
+REBUS_API rebus_status rebus_prompt_new(const rebus_model *model, const rebus_prompt_options *options, rebus_prompt **out, rebus_error *err);
+REBUS_API void rebus_prompt_free(rebus_prompt *prompt); /* before its model is closed */
+REBUS_API rebus_status rebus_prompt_text(rebus_prompt *prompt, const char *text, rebus_error *err); /* UTF-8, copied */
+REBUS_API rebus_status rebus_prompt_image_file(rebus_prompt *prompt, const char *path, rebus_error *err);
+/* An encoded file (JPEG, PNG) in memory; read, not kept. name is used in messages. */
+REBUS_API rebus_status rebus_prompt_image_bytes(rebus_prompt *prompt, const void *bytes, size_t size, const char *name, rebus_error *err);
+/* 8-bit RGB rows, [height, width, 3]; read, not kept. */
+REBUS_API rebus_status rebus_prompt_image_rgb(rebus_prompt *prompt, const uint8_t *rgb, int32_t height, int32_t width, rebus_error *err);
+/* Starts a message of that role ("system", "user", "assistant"); pieces added from now on are its content. */
+REBUS_API rebus_status rebus_prompt_message(rebus_prompt *prompt, const char *role, rebus_error *err);
+
+/* ------------------------------------------------------------------------------------------------ session */
+/* One thread at a time. Holds threads, plans, caches and scratch; several sessions may share a model. */
+typedef struct rebus_session rebus_session;
+
+typedef struct rebus_session_options {
+	int threads;                /* 0: what affinity and the container's quota give */
+	const rebus_runner *runner; /* threads of the caller's instead; copied; NULL: a team of its own */
+	size_t memory;              /* bytes a run may take at most; 0: no limit. A run that would need more fails with LIMIT */
+	bool (*stop)(void *user);   /* asked between steps of a run; true ends it with CANCELLED */
+	void *user;
+	uint8_t reserved[64];       /* zero */
+} rebus_session_options;
+REBUS_API rebus_session_options rebus_session_defaults(void);
+
+REBUS_API rebus_status rebus_session_open(rebus_model *model, const rebus_session_options *options, rebus_session **out, rebus_error *err);
+REBUS_API void rebus_session_close(rebus_session *session); /* before its model is closed */
+
+/* ------------------------------------------------------------------------------------------------ ask */
+typedef struct rebus_ask_options {
+	int32_t max_tokens;  /* 256 */
+	float temperature;   /* 0: the most likely token each time (greedy); the default */
+	int32_t top_k;       /* 0: all */
+	float top_p;         /* 1: all */
+	uint64_t seed;
+	bool ignore_eos;     /* do not stop at the end token */
+	/* Called for every piece of text that is final (whole characters), prompt by prompt; false ends that answer. NULL: none */
+	bool (*on_text)(void *user, size_t prompt, const char *text, size_t size);
+	void *user;
+	uint8_t reserved[64]; /* zero */
+} rebus_ask_options;
+REBUS_API rebus_ask_options rebus_ask_defaults(void);
+
+typedef enum { REBUS_END_TOKEN, REBUS_END_LENGTH, REBUS_END_CALLER } rebus_end;
+typedef struct rebus_answer rebus_answer;
+
+/* All prompts run packed, in one pass of the model each step. options NULL: the defaults. */
+REBUS_API rebus_status rebus_ask(rebus_session *session, rebus_prompt *const *prompts, size_t count, const rebus_ask_options *options, rebus_answer **out,
+                                 rebus_error *err);
+REBUS_API void rebus_answer_free(rebus_answer *answer);
+REBUS_API size_t rebus_answer_count(const rebus_answer *answer);
+REBUS_API const char *rebus_answer_text(const rebus_answer *answer, size_t prompt); /* without special tokens */
+REBUS_API const int32_t *rebus_answer_ids(const rebus_answer *answer, size_t prompt, size_t *count); /* new ids */
+REBUS_API rebus_end rebus_answer_end(const rebus_answer *answer, size_t prompt);
+REBUS_API size_t rebus_answer_prompt_tokens(const rebus_answer *answer, size_t prompt);
+
+/* ------------------------------------------------------------------------------------------------ embed, classify */
+/* Vectors of every picture and every text of the prompts, in order. Two towers: of unit length, comparable with each other. */
+typedef struct rebus_vectors rebus_vectors;
+REBUS_API rebus_status rebus_embed(rebus_session *session, rebus_prompt *const *prompts, size_t count, rebus_vectors **out, rebus_error *err);
+REBUS_API void rebus_vectors_free(rebus_vectors *vectors);
+REBUS_API const float *rebus_vectors_data(const rebus_vectors *vectors, size_t *rows, size_t *width); /* [rows, width] */
+
+/*
+ * Scores of every picture of the prompts, best first. Models with labels of their own: softmax over them; labels must be
+ * NULL. Two towers: labels are the texts to choose from, as given; softmax over them.
+ */
+typedef struct rebus_scores rebus_scores;
+REBUS_API rebus_status rebus_classify(rebus_session *session, rebus_prompt *const *prompts, size_t count, const char *const *labels, size_t label_count,
+                                      rebus_scores **out, rebus_error *err);
+REBUS_API void rebus_scores_free(rebus_scores *scores);
+REBUS_API size_t rebus_scores_pictures(const rebus_scores *scores);
+REBUS_API size_t rebus_scores_labels(const rebus_scores *scores);
+REBUS_API const char *rebus_scores_label(const rebus_scores *scores, size_t picture, size_t rank);
+REBUS_API float rebus_scores_value(const rebus_scores *scores, size_t picture, size_t rank);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
