@@ -1,0 +1,247 @@
+/*
+ * gemm_avx2.c - the register tile of 6 x 16 for AVX2 and FMA, packing, and dot products for few rows.
+ *
+ *        b0      b1          12 accumulators, 2 vectors of B and 1 broadcast value of A: 15 of the 16 registers.
+ *   a0 │ c0 0  │ c0 1 │      Each step of k is 2 loads, 6 broadcasts and 12 multiply-adds; the adds have a latency of 4
+ *   .. │       │      │      and a rate of 2, so 8 chains suffice to keep both units busy.
+ *   a5 │ c5 0  │ c5 1 │
+ */
+#include "kernels/inner.h"
+#include "kernels/lanes_avx2.h"
+
+enum { ROWS = 6, COLUMNS = 16, DEPTH = 384 };
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+typedef struct {
+	const float *a;
+	int64_t row_step, k_step;
+	const float *b;
+	int64_t ldb;
+	float *c;
+	int64_t ldc, k;
+	bool add;
+} tile_call;
+
+/* rows is a constant; n < 16 only where tail is set */
+INLINE void tile_rows(const int rows, const bool tail, const tile_call *t, int64_t n)
+{
+	const __m256i mask0 = lanes_mask(n), mask1 = lanes_mask(n - 8);
+	__m256 acc[ROWS][2];
+	UNROLL for (int i = 0; i < rows; i++)
+		acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+	const float *low = t->a, *high = t->a + 3 * t->row_step, *b = t->b;
+	for (int64_t p = 0; p < t->k; p++) {
+		__m256 b0 = tail ? _mm256_maskload_ps(b, mask0) : _mm256_loadu_ps(b);
+		__m256 b1 = tail ? _mm256_maskload_ps(b + 8, mask1) : _mm256_loadu_ps(b + 8);
+		UNROLL for (int i = 0; i < rows; i++) {
+			__m256 x = _mm256_broadcast_ss((i < 3 ? low : high) + (i % 3) * t->row_step);
+			acc[i][0] = _mm256_fmadd_ps(x, b0, acc[i][0]);
+			acc[i][1] = _mm256_fmadd_ps(x, b1, acc[i][1]);
+		}
+		low += t->k_step;
+		high += t->k_step;
+		b += t->ldb;
+	}
+	UNROLL for (int i = 0; i < rows; i++) {
+		float *c = t->c + i * t->ldc;
+		UNROLL for (int v = 0; v < 2; v++) {
+			const __m256i mask = v ? mask1 : mask0;
+			if (tail) {
+				if (t->add)
+					acc[i][v] = _mm256_add_ps(_mm256_maskload_ps(c + 8 * v, mask), acc[i][v]);
+				_mm256_maskstore_ps(c + 8 * v, mask, acc[i][v]);
+			} else {
+				if (t->add)
+					acc[i][v] = _mm256_add_ps(_mm256_loadu_ps(c + 8 * v), acc[i][v]);
+				_mm256_storeu_ps(c + 8 * v, acc[i][v]);
+			}
+		}
+	}
+}
+
+static void tile_full(const tile_call *t)
+{
+	tile_rows(ROWS, false, t, COLUMNS);
+}
+
+static void tile_part(int64_t rows, int64_t n, const tile_call *t)
+{
+	switch (rows) {
+	case 1:
+		tile_rows(1, true, t, n);
+		break;
+	case 2:
+		tile_rows(2, true, t, n);
+		break;
+	case 3:
+		tile_rows(3, true, t, n);
+		break;
+	case 4:
+		tile_rows(4, true, t, n);
+		break;
+	case 5:
+		tile_rows(5, true, t, n);
+		break;
+	default:
+		tile_rows(ROWS, true, t, n);
+	}
+}
+
+static void tile(int64_t m, int64_t n, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b, int64_t ldb,
+                 float *c, int64_t ldc, bool add)
+{
+	for (int64_t i = 0; i < m; i += ROWS)
+		for (int64_t j = 0; j < n; j += COLUMNS) {
+			tile_call t = {a + i * row_step, row_step, k_step, b + j, ldb, c + i * ldc + j, ldc, k, add};
+			if (m - i >= ROWS && n - j >= COLUMNS)
+				tile_full(&t);
+			else
+				tile_part(int_min(ROWS, m - i), int_min(COLUMNS, n - j), &t);
+		}
+}
+
+/* ------------------------------------------------------------------------------------------------ packing */
+INLINE void transpose(__m256 r[8])
+{
+	__m256 t[8], u[8];
+	UNROLL for (int i = 0; i < 8; i += 2) {
+		t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+		t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+	}
+	UNROLL for (int i = 0; i < 8; i += 4) {
+		u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+		u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xEE);
+		u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+		u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
+	}
+	UNROLL for (int i = 0; i < 4; i++) {
+		r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+		r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+	}
+}
+
+/* Eight columns of a panel: rows of b, transposed. */
+INLINE void pack_eight(const dtype type, const int64_t size, int64_t n, int64_t k, const char *b, int64_t ldb, float *panel)
+{
+	for (int64_t p = 0; p < k; p += 8) {
+		__m256 r[8];
+		int64_t left = k - p;
+		UNROLL for (int i = 0; i < 8; i++)
+			r[i] = i < n ? lanes_widen(type, b + (i * ldb + p) * size, left) : _mm256_setzero_ps();
+		transpose(r);
+		UNROLL for (int i = 0; i < 8; i++)
+			if (i < left)
+				_mm256_storeu_ps(panel + (p + i) * COLUMNS, r[i]);
+	}
+}
+
+static void pack_rows(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel)
+{
+	for (int64_t j = 0; j < COLUMNS; j += 8) {
+		if (type == DT_F32)
+			pack_eight(DT_F32, 4, n - j, k, (const char *)b + j * ldb * 4, ldb, panel + j);
+		else if (type == DT_F16)
+			pack_eight(DT_F16, 2, n - j, k, (const char *)b + j * ldb * 2, ldb, panel + j);
+		else
+			pack_eight(DT_BF16, 2, n - j, k, (const char *)b + j * ldb * 2, ldb, panel + j);
+	}
+}
+
+static void pack_columns(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel)
+{
+	const char *from = b;
+	const int64_t size = (int64_t)dtype_size(type);
+	for (int64_t p = 0; p < k; p++, from += ldb * size, panel += COLUMNS)
+		for (int64_t j = 0; j < COLUMNS; j += 8)
+			_mm256_storeu_ps(panel + j, j < n ? lanes_widen(type, from + j * size, n - j) : _mm256_setzero_ps());
+}
+
+/* ------------------------------------------------------------------------------------------------ few rows */
+/* The sums of four vectors, in order */
+INLINE __m128 sum_four(__m256 a, __m256 b, __m256 c, __m256 d)
+{
+	__m256 s = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+	return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+}
+
+/* Four columns (the last ones may repeat) by up to three rows: twelve chains of eight lanes. */
+INLINE void few_rows(const int rows, const dtype type, const int64_t size, int64_t k, const float *a, int64_t lda,
+                     const char *const b[4], __m128 out[3])
+{
+	__m256 acc[3][4];
+	UNROLL for (int i = 0; i < rows; i++)
+		UNROLL for (int j = 0; j < 4; j++)
+			acc[i][j] = _mm256_setzero_ps();
+	int64_t p = 0;
+	for (; p + 8 <= k; p += 8) {
+		__m256 w[4];
+		UNROLL for (int j = 0; j < 4; j++)
+			w[j] = lanes_widen(type, b[j] + p * size, 8);
+		UNROLL for (int i = 0; i < rows; i++) {
+			__m256 x = _mm256_loadu_ps(a + i * lda + p);
+			UNROLL for (int j = 0; j < 4; j++)
+				acc[i][j] = _mm256_fmadd_ps(x, w[j], acc[i][j]);
+		}
+	}
+	if (p < k) {
+		UNROLL for (int j = 0; j < 4; j++) {
+			__m256 w = lanes_widen(type, b[j] + p * size, k - p);
+			UNROLL for (int i = 0; i < rows; i++)
+				acc[i][j] = _mm256_fmadd_ps(lanes_get(a + i * lda + p, k - p), w, acc[i][j]);
+		}
+	}
+	UNROLL for (int i = 0; i < rows; i++)
+		out[i] = sum_four(acc[i][0], acc[i][1], acc[i][2], acc[i][3]);
+}
+
+INLINE void few_type(const dtype type, const int64_t size, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
+                     const char *b, int64_t ldb, float *c, int64_t ldc)
+{
+	for (int64_t j = 0; j < n; j += 4) {
+		const char *four[4];
+		for (int64_t l = 0; l < 4; l++)
+			four[l] = b + int_min(j + l, n - 1) * ldb * size;
+		for (int64_t i = 0; i < m; i += 3) {
+			__m128 out[3];
+			if (m - i == 1)
+				few_rows(1, type, size, k, a + i * lda, lda, four, out);
+			else if (m - i == 2)
+				few_rows(2, type, size, k, a + i * lda, lda, four, out);
+			else
+				few_rows(3, type, size, k, a + i * lda, lda, four, out);
+			for (int64_t r = 0; r < int_min(3, m - i); r++)
+				_mm_maskstore_ps(c + (i + r) * ldc + j, _mm256_castsi256_si128(lanes_mask(n - j)), out[r]);
+		}
+	}
+}
+
+static void few(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, dtype type, const void *b, int64_t ldb, float *c,
+                int64_t ldc)
+{
+	if (type == DT_F32)
+		few_type(DT_F32, 4, m, n, k, a, lda, b, ldb, c, ldc);
+	else if (type == DT_F16)
+		few_type(DT_F16, 2, m, n, k, a, lda, b, ldb, c, ldc);
+	else
+		few_type(DT_BF16, 2, m, n, k, a, lda, b, ldb, c, ldc);
+}
+
+const inner inner_avx2 = {
+	.rows = ROWS,
+	.columns = COLUMNS,
+	.depth = DEPTH,
+	.tile = tile,
+	.pack_rows = pack_rows,
+	.pack_columns = pack_columns,
+	.few = few,
+	.softmax_tile = attend_softmax_avx2,
+	.grad_tile = attend_grad_avx2,
+	.finite = attend_finite_avx2,
+	.table = &kernels_avx2,
+};

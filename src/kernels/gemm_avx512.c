@@ -1,0 +1,258 @@
+/*
+ * gemm_avx512.c - the register tile of 14 x 32 for AVX-512, packing, and dot products for few rows.
+ *
+ *         b0       b1        28 accumulators, 2 vectors of B, 1 broadcast value of A: 31 of the 32 registers. A step of k
+ *   a0  │ c0 0   │ c0 1  │   is 2 loads, 14 broadcasts and 28 multiply-adds. Tiles with fewer rows have a kernel each, and
+ *   ..  │        │       │   so have those with one vector of columns: the chain of an element is the same in all.
+ *   a13 │ c13 0  │ c13 1 │
+ */
+#include "kernels/inner.h"
+#include "kernels/lanes_avx512.h"
+
+enum { ROWS = 14, COLUMNS = 32, DEPTH = 384 };
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+typedef struct {
+	const float *a;
+	int64_t row_step, k_step;
+	const float *b;
+	int64_t ldb;
+	float *c;
+	int64_t ldc, k;
+	bool add;
+	__mmask16 mask[2];
+} tile_call;
+
+/* rows and vectors are constants. Row i of A is i % 3 steps from one of five pointers: x86 addresses reach two steps. */
+INLINE void tile_rows(const int rows, const int vectors, const tile_call *t)
+{
+	const __mmask16 mask0 = t->mask[0], mask1 = t->mask[1];
+	__m512 acc[ROWS][2];
+	UNROLL for (int i = 0; i < rows; i++)
+		acc[i][0] = acc[i][1] = _mm512_setzero_ps();
+	const int64_t step = t->row_step, k_step = t->k_step, ldb = t->ldb;
+	const float *a0 = t->a, *a3 = a0 + 3 * step, *a6 = a3 + 3 * step, *a9 = a6 + 3 * step, *a12 = a9 + 3 * step, *b = t->b;
+	for (int64_t p = t->k; p > 0; p--) {
+		__m512 b0 = _mm512_maskz_loadu_ps(mask0, b), b1 = vectors > 1 ? _mm512_maskz_loadu_ps(mask1, b + 16) : b0;
+		UNROLL for (int i = 0; i < rows; i++) {
+			const float *from = i < 3 ? a0 : i < 6 ? a3 : i < 9 ? a6 : i < 12 ? a9 : a12;
+			__m512 x = _mm512_set1_ps(from[(i % 3) * step]);
+			acc[i][0] = _mm512_fmadd_ps(x, b0, acc[i][0]);
+			if (vectors > 1)
+				acc[i][1] = _mm512_fmadd_ps(x, b1, acc[i][1]);
+		}
+		a0 += k_step;
+		a3 += k_step;
+		a6 += k_step;
+		a9 += k_step;
+		a12 += k_step;
+		b += ldb;
+	}
+	UNROLL for (int i = 0; i < rows; i++) {
+		float *c = t->c + i * t->ldc;
+		UNROLL for (int v = 0; v < vectors; v++) {
+			const __mmask16 mask = v ? mask1 : mask0;
+			if (t->add)
+				acc[i][v] = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c + 16 * v), acc[i][v]);
+			_mm512_mask_storeu_ps(c + 16 * v, mask, acc[i][v]);
+		}
+	}
+}
+
+#define TILE_CASE(n)            \
+	case n:                     \
+		if (wide)               \
+			tile_rows(n, 2, t); \
+		else                    \
+			tile_rows(n, 1, t); \
+		break;
+
+static void tile_part(int64_t rows, bool wide, const tile_call *t)
+{
+	switch (rows) {
+		TILE_CASE(1)
+		TILE_CASE(2)
+		TILE_CASE(3)
+		TILE_CASE(4)
+		TILE_CASE(5)
+		TILE_CASE(6)
+		TILE_CASE(7)
+		TILE_CASE(8)
+		TILE_CASE(9)
+		TILE_CASE(10)
+		TILE_CASE(11)
+		TILE_CASE(12)
+		TILE_CASE(13)
+	default:
+		if (wide)
+			tile_rows(14, 2, t);
+		else
+			tile_rows(14, 1, t);
+	}
+}
+
+static void tile(int64_t m, int64_t n, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b, int64_t ldb,
+                 float *c, int64_t ldc, bool add)
+{
+	for (int64_t i = 0; i < m; i += ROWS)
+		for (int64_t j = 0; j < n; j += COLUMNS) {
+			tile_call t = {a + i * row_step, row_step, k_step, b + j, ldb,
+			               c + i * ldc + j,  ldc,      k,      add,   {wide_mask(n - j), wide_mask(n - j - 16)}};
+			tile_part(int_min(ROWS, m - i), n - j > 16, &t);
+		}
+}
+
+/* ------------------------------------------------------------------------------------------------ packing */
+INLINE void transpose(__m512 r[16])
+{
+	__m512 t[16];
+	UNROLL for (int i = 0; i < 16; i += 2) { /* pairs of rows, then fours, within each 128 bits */
+		t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+		t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+	}
+	UNROLL for (int i = 0; i < 16; i += 4) {
+		r[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+		r[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xEE);
+		r[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+		r[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
+	}
+	UNROLL for (int i = 0; i < 4; i++) { /* r[4 g + i] holds columns i, 4 + i, 8 + i, 12 + i of rows 4 g ... 4 g + 3 */
+		t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
+		t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xDD);
+		t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
+		t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xDD);
+	}
+	UNROLL for (int i = 0; i < 4; i++) {
+		r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+		r[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
+		r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xDD);
+		r[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xDD);
+	}
+}
+
+/* Sixteen columns of a panel: rows of b, transposed. */
+INLINE void pack_sixteen(const dtype type, const int64_t size, int64_t n, int64_t k, const char *b, int64_t ldb, float *panel)
+{
+	for (int64_t p = 0; p < k; p += 16) {
+		__m512 r[16];
+		int64_t left = k - p;
+		if (n >= 16 && left >= 16) {
+			UNROLL for (int i = 0; i < 16; i++)
+				r[i] = wide_widen(type, b + (i * ldb + p) * size, 16);
+		} else {
+			UNROLL for (int i = 0; i < 16; i++)
+				r[i] = i < n ? wide_widen(type, b + (i * ldb + p) * size, left) : _mm512_setzero_ps();
+		}
+		transpose(r);
+		UNROLL for (int i = 0; i < 16; i++)
+			if (i < left)
+				_mm512_storeu_ps(panel + (p + i) * COLUMNS, r[i]);
+	}
+}
+
+static void pack_rows(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel)
+{
+	for (int64_t j = 0; j < COLUMNS; j += 16) {
+		if (type == DT_F32)
+			pack_sixteen(DT_F32, 4, n - j, k, (const char *)b + j * ldb * 4, ldb, panel + j);
+		else if (type == DT_F16)
+			pack_sixteen(DT_F16, 2, n - j, k, (const char *)b + j * ldb * 2, ldb, panel + j);
+		else
+			pack_sixteen(DT_BF16, 2, n - j, k, (const char *)b + j * ldb * 2, ldb, panel + j);
+	}
+}
+
+static void pack_columns(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel)
+{
+	const char *from = b;
+	const int64_t size = (int64_t)dtype_size(type);
+	for (int64_t p = 0; p < k; p++, from += ldb * size, panel += COLUMNS)
+		for (int64_t j = 0; j < COLUMNS; j += 16)
+			_mm512_storeu_ps(panel + j, j < n ? wide_widen(type, from + j * size, n - j) : _mm512_setzero_ps());
+}
+
+/* ------------------------------------------------------------------------------------------------ few rows */
+INLINE __m256 fold(__m512 x)
+{
+	return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+}
+
+/* Four columns (the last ones may repeat) by up to four rows: sixteen chains of sixteen lanes. */
+INLINE void few_rows(const int rows, const dtype type, const int64_t size, int64_t k, const float *a, int64_t lda,
+                     const char *const b[4], __m128 out[4])
+{
+	__m512 acc[4][4];
+	UNROLL for (int i = 0; i < rows; i++)
+		UNROLL for (int j = 0; j < 4; j++)
+			acc[i][j] = _mm512_setzero_ps();
+	for (int64_t p = 0; p < k; p += 16) {
+		__m512 w[4];
+		int64_t left = k - p;
+		UNROLL for (int j = 0; j < 4; j++)
+			w[j] = wide_widen(type, b[j] + p * size, left);
+		UNROLL for (int i = 0; i < rows; i++) {
+			__m512 x = wide_get(a + i * lda + p, left);
+			UNROLL for (int j = 0; j < 4; j++)
+				acc[i][j] = _mm512_fmadd_ps(x, w[j], acc[i][j]);
+		}
+	}
+	UNROLL for (int i = 0; i < rows; i++) {
+		__m256 s =
+			_mm256_hadd_ps(_mm256_hadd_ps(fold(acc[i][0]), fold(acc[i][1])), _mm256_hadd_ps(fold(acc[i][2]), fold(acc[i][3])));
+		out[i] = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+	}
+}
+
+INLINE void few_type(const dtype type, const int64_t size, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
+                     const char *b, int64_t ldb, float *c, int64_t ldc)
+{
+	for (int64_t j = 0; j < n; j += 4) {
+		const char *four[4];
+		for (int64_t l = 0; l < 4; l++)
+			four[l] = b + int_min(j + l, n - 1) * ldb * size;
+		for (int64_t i = 0; i < m; i += 4) {
+			__m128 out[4];
+			if (m - i == 1)
+				few_rows(1, type, size, k, a + i * lda, lda, four, out);
+			else if (m - i == 2)
+				few_rows(2, type, size, k, a + i * lda, lda, four, out);
+			else if (m - i == 3)
+				few_rows(3, type, size, k, a + i * lda, lda, four, out);
+			else
+				few_rows(4, type, size, k, a + i * lda, lda, four, out);
+			for (int64_t r = 0; r < int_min(4, m - i); r++)
+				_mm_mask_storeu_ps(c + (i + r) * ldc + j, (__mmask8)(wide_mask(n - j) & 15), out[r]);
+		}
+	}
+}
+
+static void few(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, dtype type, const void *b, int64_t ldb, float *c,
+                int64_t ldc)
+{
+	if (type == DT_F32)
+		few_type(DT_F32, 4, m, n, k, a, lda, b, ldb, c, ldc);
+	else if (type == DT_F16)
+		few_type(DT_F16, 2, m, n, k, a, lda, b, ldb, c, ldc);
+	else
+		few_type(DT_BF16, 2, m, n, k, a, lda, b, ldb, c, ldc);
+}
+
+const inner inner_avx512 = {
+	.rows = ROWS,
+	.columns = COLUMNS,
+	.depth = DEPTH,
+	.tile = tile,
+	.pack_rows = pack_rows,
+	.pack_columns = pack_columns,
+	.few = few,
+	.softmax_tile = attend_softmax_avx512,
+	.grad_tile = attend_grad_avx512,
+	.finite = attend_finite_avx512,
+	.table = &kernels_avx512,
+};

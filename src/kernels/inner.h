@@ -1,0 +1,119 @@
+/*
+ * inner.h - what gemm.c, attend.c and attend_back.c need of a level: one register-tiled product and a few loops over a
+ * tile of scores. The algorithms are written once, above; a level gives this struct, and its table's entries bind it.
+ *
+ *   packed panel: B as [k][columns], zero beyond n     tile: C[m, n] (+)= A[m, k] B[k, n], A by two strides
+ *
+ *         columns                     a + i * row_step + p * k_step
+ *      ┌───────────┐                  NT, NN: row_step lda, k_step 1;  TN: row_step 1, k_step lda
+ *    k │  panel 0  │ panel 1 ...
+ *      └───────────┘
+ */
+#ifndef REBUS_INNER_H
+#define REBUS_INNER_H
+
+#include "kernels/kernels.h"
+
+enum { TILE = ATTEND_KEYS }; /* row stride of a tile of scores */
+
+typedef struct {
+	int32_t rows, columns, depth; /* of the register tile; of a panel: 16, 32 or 64; of a block of k */
+
+	/* Every element: one chain over k ascending that starts from 0; with add, the result is added to c. */
+	void (*tile)(int64_t m, int64_t n, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b, int64_t ldb,
+	             float *c, int64_t ldc, bool add);
+	/* A panel of up to `columns` columns, widened to f32: pack_rows from B[n, k] (transposing), pack_columns from B[k, n] */
+	void (*pack_rows)(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel);
+	void (*pack_columns)(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel);
+	/* C[m, n] = A[m, k] B[n, k]^T for m < 8 by dot products; an element's chain depends on k alone */
+	void (*few)(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, dtype type, const void *b, int64_t ldb, float *c,
+	            int64_t ldc);
+
+	/* One step of the online softmax over a tile s [rows, TILE]; row i sees columns lo[i] <= j < hi[i] of it, others are not
+	 * read. m, l: the running maximum and sum. Leaves s = exp(s * scale + bias - m), 0 where not seen up to TILE, and in
+	 * alpha the factor for what was summed before: exactly 1 for a row that sees nothing here. */
+	void (*softmax_tile)(int64_t rows, float *s, float scale, const float *bias, const int32_t *lo, const int32_t *hi, float *m,
+	                     float *l, float *alpha);
+	/* p = exp(s * scale + bias - lse), 0 where not seen; s := p, dp := p * (dp - delta) (0 where not seen) */
+	void (*grad_tile)(int64_t rows, float *s, float *dp, float scale, const float *bias, const int32_t *lo, const int32_t *hi,
+	                  const float *lse, const float *delta);
+	bool (*finite)(int64_t n, const float *x); /* no infinity or NaN among x */
+	const kernels *table;
+} inner;
+
+extern const inner inner_portable, inner_avx2, inner_avx512;
+extern const kernels kernels_portable, kernels_avx2, kernels_avx512;
+
+/* softmax.c: the portable loops over a tile of scores */
+void softmax_tile_portable(int64_t rows, float *s, float scale, const float *bias, const int32_t *lo, const int32_t *hi, float *m,
+                           float *l, float *alpha);
+void softmax_grad_portable(int64_t rows, float *s, float *dp, float scale, const float *bias, const int32_t *lo,
+                           const int32_t *hi, const float *lse, const float *delta);
+bool softmax_finite_portable(int64_t n, const float *x);
+
+/* attend_avx2.c */
+void attend_softmax_avx2(int64_t rows, float *s, float scale, const float *bias, const int32_t *lo, const int32_t *hi, float *m,
+                         float *l, float *alpha);
+void attend_grad_avx2(int64_t rows, float *s, float *dp, float scale, const float *bias, const int32_t *lo, const int32_t *hi,
+                      const float *lse, const float *delta);
+bool attend_finite_avx2(int64_t n, const float *x);
+
+/* attend_avx512.c */
+void attend_softmax_avx512(int64_t rows, float *s, float scale, const float *bias, const int32_t *lo, const int32_t *hi, float *m,
+                           float *l, float *alpha);
+void attend_grad_avx512(int64_t rows, float *s, float *dp, float scale, const float *bias, const int32_t *lo, const int32_t *hi,
+                        const float *lse, const float *delta);
+bool attend_finite_avx512(int64_t n, const float *x);
+
+/* gemm.c */
+int64_t gemm_cut_tasks(const inner *in, const gemm_call *call);
+size_t gemm_cut_scratch(const inner *in, const gemm_call *call);
+void gemm_cut_run(const inner *in, const gemm_call *call, int64_t task, void *scratch);
+
+/* layout.c and bias.c; a block is up to ATTEND_ROWS query rows of one segment */
+typedef struct {
+	segment seg;
+	int32_t row, rows; /* first query row, how many */
+} attend_block;
+int64_t attend_blocks(const layout *at);
+attend_block attend_find(const layout *at, int64_t block);
+typedef struct {
+	const attention *spec;
+	const float *table;
+	const int32_t *q_at, *kv_at;
+	int32_t *buckets; /* by distance, 0 ... BUCKET_FAR; filled where the kind is BUCKET */
+	int32_t filled;
+	int32_t key_a[TILE], key_b[TILE]; /* of the current tile's keys: GRID offset and region, else order */
+} attend_bias;
+enum { BUCKET_FAR = 1024 };
+size_t attend_bias_size(const bias_spec *b);
+void attend_bias_open(attend_bias *bias, const attend_call *call, void *memory);
+/* Before a tile: reads the coordinates of keys key + lo ... key + hi - 1. */
+void attend_bias_keys(attend_bias *bias, int64_t key, int32_t lo, int32_t hi);
+/* bias of query row q of head h against the tile's keys lo ... hi - 1 into out[lo ... hi - 1]; index: the entries used */
+void attend_bias_row(const attend_bias *bias, int32_t h, int64_t q, int32_t lo, int32_t hi, float *out, int32_t *index);
+/* lo, hi of rows against the tile [j0, j0 + TILE) of their segment; returns the union in *from, *to (from >= to: none see it)
+ * and whether some row sees less than the union */
+bool attend_seen(const layout *at, const attend_block *b, int32_t j0, int32_t *lo, int32_t *hi, int32_t *from, int32_t *to);
+
+/* attend.c */
+int64_t attend_cut_tasks(const attend_call *call);
+size_t attend_cut_scratch(const attention *spec);
+void attend_cut_run(const inner *in, const attend_call *call, int64_t task, void *scratch);
+/* s [m, TILE] = rows of a [m, d] times keys [n, d] transposed, through panels at `panel` */
+void attend_scores(const inner *in, int64_t m, int64_t n, int64_t d, const float *a, int64_t lda, const float *keys, int64_t ldk,
+                   float *panel, float *s);
+/* c [rows, n] += p [rows, TILE] b [keys, n], where row i reads only keys lo[i] ... hi[i] - 1 if b holds what is not finite */
+void attend_weigh(const inner *in, int64_t rows, int64_t n, const float *p, const int32_t *lo, const int32_t *hi, int32_t from,
+                  int32_t to, bool partial, const float *b, int64_t ldb, float *c, int64_t ldc);
+
+/* attend_back.c */
+int64_t attend_back_dq_tasks(const attend_back_call *call);
+int64_t attend_back_dkv_tasks(const attend_back_call *call);
+int64_t attend_back_dtable_tasks(const attend_back_call *call);
+size_t attend_back_size(const attention *spec);
+void attend_back_dq(const inner *in, const attend_back_call *call, int64_t task, void *scratch);
+void attend_back_dkv(const inner *in, const attend_back_call *call, int64_t task, void *scratch);
+void attend_back_dtable(const inner *in, const attend_back_call *call, int64_t task, void *scratch);
+
+#endif

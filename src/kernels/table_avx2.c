@@ -1,0 +1,76 @@
+/* table_avx2.c - the table of the AVX2 level. */
+#include "kernels/entries.h"
+#include "kernels/inner.h"
+
+KERNEL_DECLARE(_avx2)
+
+static int64_t gemm_tasks(const gemm_call *call)
+{
+	return gemm_cut_tasks(&inner_avx2, call);
+}
+
+static size_t gemm_scratch(const gemm_call *call)
+{
+	return gemm_cut_scratch(&inner_avx2, call);
+}
+
+static void gemm_run(const gemm_call *call, int64_t task, void *scratch)
+{
+	gemm_cut_run(&inner_avx2, call, task, scratch);
+}
+
+static void attend_run(const attend_call *call, int64_t task, void *scratch)
+{
+	attend_cut_run(&inner_avx2, call, task, scratch);
+}
+
+static void dq_run(const attend_back_call *call, int64_t task, void *scratch)
+{
+	attend_back_dq(&inner_avx2, call, task, scratch);
+}
+
+static void dkv_run(const attend_back_call *call, int64_t task, void *scratch)
+{
+	attend_back_dkv(&inner_avx2, call, task, scratch);
+}
+
+static void dtable_run(const attend_back_call *call, int64_t task, void *scratch)
+{
+	attend_back_dtable(&inner_avx2, call, task, scratch);
+}
+
+const kernels kernels_avx2 = {
+	.level = CPU_AVX2,
+	.gemm_tasks = gemm_tasks,
+	.gemm_scratch = gemm_scratch,
+	.gemm_run = gemm_run,
+	.attend_tasks = attend_cut_tasks,
+	.attend_scratch = attend_cut_scratch,
+	.attend_run = attend_run,
+	.attend_dq_tasks = attend_back_dq_tasks,
+	.attend_dq_run = dq_run,
+	.attend_dkv_tasks = attend_back_dkv_tasks,
+	.attend_dkv_run = dkv_run,
+	.attend_dtable_tasks = attend_back_dtable_tasks,
+	.attend_dtable_run = dtable_run,
+	.attend_back_scratch = attend_back_size,
+	.layer_norm = kernel_layer_norm_avx2,
+	.rms_norm = kernel_rms_norm_avx2,
+	.norm_stats = kernel_norm_stats_avx2,
+	.norm_dx = kernel_norm_dx_avx2,
+	.norm_dw = kernel_norm_dw_avx2,
+	.act = kernel_act_avx2,
+	.act_back = kernel_act_back_avx2,
+	.gate = kernel_gate_avx2,
+	.gate_back = kernel_gate_back_avx2,
+	.add = kernel_add_avx2,
+	.axpy = kernel_axpy_avx2,
+	.scale = kernel_scale_avx2,
+	.widen = kernel_widen_avx2,
+	.dot = kernel_dot_avx2,
+	.column_sum = kernel_column_sum_avx2,
+	.rotate = kernel_rotate_avx2,
+	.softmax = kernel_softmax_avx2,
+	.softmax_back = kernel_softmax_back_avx2,
+	.log_sum_exp = kernel_log_sum_exp_avx2,
+};

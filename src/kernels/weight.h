@@ -1,0 +1,29 @@
+/*
+ * weight.h - a weight as the graph and the kernels see it: where its bytes lie and what they mean.
+ *
+ * y = x W^T + b. Up to three parts stack along the outputs (query, key, value; gate, up), each where it lies in the mapped
+ * file, at any alignment of its type, in the file's own type. Plain data: who owns the bytes is the model's business.
+ */
+#ifndef REBUS_WEIGHT_H
+#define REBUS_WEIGHT_H
+
+#include "kernels/kernels.h"
+
+enum { WEIGHT_PARTS = 3 };
+
+typedef struct matrix {
+	const void *data; /* row-major [out, in] */
+	dtype type;
+	int64_t out, in;
+} matrix;
+
+typedef struct weight {
+	const char *name; /* the first part's, as the checkpoint calls it */
+	int32_t parts;
+	matrix part[WEIGHT_PARTS];
+	const float *bias[WEIGHT_PARTS]; /* [part's out] or NULL */
+	const float *f32;                /* vectors and scalars: their values in f32; else NULL */
+	int64_t out, in;                 /* out summed over the parts */
+} weight;
+
+#endif
