@@ -1,0 +1,202 @@
+/*
+ * op_linear.c - y = x W^T + b, its input's gradient dx = dy W, and its weight's dW = dy^T x.
+ *
+ * The weight may have up to three parts stacked along the outputs; each is one matrix product into its own columns of y.
+ *
+ *   linear     in: x, param W, param b (or 0)
+ *   linear_dx  in: dy, param W, what the parts before gave (or 0); attr.part is the part. Parts add up one node after the
+ *              other, so that every element stays one chain
+ *   linear_dw  in: dy, x -> [out, in], all parts at once
+ *
+ * Cost: 2 m n k operations; x, W and y move once.
+ */
+#include "graph/graph.h"
+
+static gemm_call call_forward(const step *s, int part, int64_t column)
+{
+	const weight *w = s->n->w;
+	const matrix *m = &w->part[part];
+	return (gemm_call){.form = GEMM_NT, .m = s->rows, .n = m->out, .k = m->in, .a = s->in[0], .lda = s->ld[0], .b = m->data, .ldb = m->in,
+		.b_type = m->type, .c = s->out + column, .ldc = s->ldo, .bias = w->bias[part], .act = s->act,
+		.residual = s->residual ? s->residual + column : NULL, .ldr = s->ldr};
+}
+
+static bool linear_shape(graph *g, node *n)
+{
+	const node *x = graph_node(g, n->in[0]);
+	if (n->w->f32 || n->w->out > INT32_MAX)
+		return graph_fail(g, REBUS_SHAPE, "%s: %s is no matrix", n->name ? n->name : "linear", n->w->name ? n->w->name : "its weight");
+	n->rows = x->rows;
+	n->width = (int32_t)n->w->out;
+	if (x->width != n->w->in)
+		return graph_fail(g, REBUS_SHAPE, "%s: reads %d columns, %s wants %lld", n->name ? n->name : "linear", x->width,
+			n->w->name ? n->w->name : "its weight", (long long)n->w->in);
+	return true;
+}
+
+static int64_t linear_tasks(const step *s)
+{
+	int64_t tasks = 0, column = 0;
+	for (int p = 0; p < s->n->w->parts; p++) {
+		gemm_call c = call_forward(s, p, column);
+		tasks += s->k->gemm_tasks(&c);
+		column += s->n->w->part[p].out;
+	}
+	return tasks;
+}
+
+static void linear_forward(const step *s, int64_t task, void *scratch)
+{
+	int64_t column = 0;
+	for (int p = 0; p < s->n->w->parts; p++) {
+		gemm_call c = call_forward(s, p, column);
+		int64_t tasks = s->k->gemm_tasks(&c);
+		if (task < tasks) {
+			s->k->gemm_run(&c, task, scratch);
+			return;
+		}
+		task -= tasks;
+		column += s->n->w->part[p].out;
+	}
+}
+
+static size_t linear_scratch(const graph *g, const node *n, const kernels *k)
+{
+	size_t most = 0;
+	for (int p = 0; p < n->w->parts; p++) {
+		gemm_call c = {.form = GEMM_NT, .m = graph_space_info(g, n->rows)->max, .n = n->w->part[p].out, .k = n->w->part[p].in, .b_type = n->w->part[p].type};
+		size_t size = k->gemm_scratch(&c);
+		most = size > most ? size : most;
+	}
+	return most;
+}
+
+static void linear_cost(const step *s, cost *c)
+{
+	const weight *w = s->n->w;
+	c->flops = 2.0 * (double)s->rows * (double)w->out * (double)w->in;
+	c->bytes = 4.0 * (double)s->rows * (double)(w->out + w->in);
+	for (int p = 0; p < w->parts; p++)
+		c->bytes += (double)w->part[p].out * (double)w->in * (double)dtype_size(w->part[p].type);
+}
+
+static void linear_gradient(graph *g, node_id self, node_id d)
+{
+	node n = *graph_node(g, self);
+	if (graph_needs(g, n.in[0])) {
+		node_id dx = 0;
+		for (int32_t p = 0; p < n.w->parts; p++)
+			dx = graph_append(g, &op_linear_dx, NULL, (node_id[]){d, n.in[1], dx}, 3, n.w, &(attr){.part = p});
+		graph_flow(g, n.in[0], dx);
+	}
+	if (graph_needs(g, n.in[1]))
+		graph_flow(g, n.in[1], graph_append(g, &op_linear_dw, NULL, (node_id[]){d, n.in[0]}, 2, n.w, NULL));
+	if (graph_needs(g, n.in[2]))
+		graph_flow(g, n.in[2], graph_column_sum(g, NULL, d));
+}
+
+const op op_linear = {.name = "linear", .shape = linear_shape, .cost = linear_cost, .scratch = linear_scratch, .tasks = linear_tasks,
+	.forward = linear_forward, .gradient = linear_gradient, .products = 1};
+
+node_id graph_linear(graph *g, const char *name, node_id x, const weight *w)
+{
+	if (!w) {
+		graph_fail(g, REBUS_SHAPE, "%s: no weight", name ? name : "linear");
+		return 0;
+	}
+	bool biased = false;
+	for (int p = 0; p < w->parts; p++)
+		biased |= w->bias[p] != NULL;
+	node_id in[3] = {x, graph_param(g, w), biased ? graph_param_bias(g, w) : 0};
+	return graph_append(g, &op_linear, name, in, 3, w, NULL);
+}
+
+/* ------------------------------------------------------------------------------------------------ dx = dy W */
+static gemm_call call_dx(const step *s)
+{
+	const weight *w = s->n->w;
+	int64_t column = 0;
+	for (int p = 0; p < s->n->a.part; p++)
+		column += w->part[p].out;
+	const matrix *m = &w->part[s->n->a.part];
+	return (gemm_call){.form = GEMM_NN, .m = s->rows, .n = m->in, .k = m->out, .a = s->in[0] + column, .lda = s->ld[0], .b = m->data, .ldb = m->in,
+		.b_type = m->type, .c = s->out, .ldc = s->ldo, .residual = s->in[2], .ldr = s->ld[2]};
+}
+
+static bool dx_shape(graph *g, node *n)
+{
+	n->rows = graph_node(g, n->in[0])->rows;
+	n->width = (int32_t)n->w->in;
+	return graph_node(g, n->in[0])->width == n->w->out;
+}
+
+static int64_t dx_tasks(const step *s)
+{
+	gemm_call c = call_dx(s);
+	return s->k->gemm_tasks(&c);
+}
+
+static void dx_forward(const step *s, int64_t task, void *scratch)
+{
+	gemm_call c = call_dx(s);
+	s->k->gemm_run(&c, task, scratch);
+}
+
+static size_t dx_scratch(const graph *g, const node *n, const kernels *k)
+{
+	const matrix *m = &n->w->part[n->a.part];
+	gemm_call c = {.form = GEMM_NN, .m = graph_space_info(g, n->rows)->max, .n = m->in, .k = m->out, .b_type = m->type};
+	return k->gemm_scratch(&c);
+}
+
+static void dx_cost(const step *s, cost *c)
+{
+	const matrix *m = &s->n->w->part[s->n->a.part];
+	c->flops = 2.0 * (double)s->rows * (double)m->out * (double)m->in;
+	c->bytes = 4.0 * (double)s->rows * (double)(m->out + m->in) + (double)m->out * (double)m->in * (double)dtype_size(m->type);
+}
+
+const op op_linear_dx = {
+	.name = "linear_dx", .shape = dx_shape, .cost = dx_cost, .scratch = dx_scratch, .tasks = dx_tasks, .forward = dx_forward, .products = 1};
+
+/* ------------------------------------------------------------------------------------------------ dW = dy^T x */
+static gemm_call call_dw(const step *s)
+{
+	return (gemm_call){.form = GEMM_TN, .m = s->n->w->out, .n = s->n->w->in, .k = s->in_rows[0], .a = s->in[0], .lda = s->ld[0], .b = s->in[1],
+		.ldb = s->ld[1], .b_type = DT_F32, .c = s->out, .ldc = s->ldo};
+}
+
+static bool dw_shape(graph *g, node *n)
+{
+	n->rows = graph_space_fixed(g, n->w->out);
+	n->width = (int32_t)n->w->in;
+	return graph_node(g, n->in[0])->rows == graph_node(g, n->in[1])->rows;
+}
+
+static int64_t dw_tasks(const step *s)
+{
+	gemm_call c = call_dw(s);
+	return s->k->gemm_tasks(&c);
+}
+
+static void dw_forward(const step *s, int64_t task, void *scratch)
+{
+	gemm_call c = call_dw(s);
+	s->k->gemm_run(&c, task, scratch);
+}
+
+static size_t dw_scratch(const graph *g, const node *n, const kernels *k)
+{
+	gemm_call c = {.form = GEMM_TN, .m = n->w->out, .n = n->w->in, .k = graph_rows_max(g, n->in[0]), .b_type = DT_F32};
+	return k->gemm_scratch(&c);
+}
+
+static void dw_cost(const step *s, cost *c)
+{
+	const weight *w = s->n->w;
+	c->flops = 2.0 * (double)s->in_rows[0] * (double)w->out * (double)w->in;
+	c->bytes = 4.0 * ((double)s->in_rows[0] * (double)(w->out + w->in) + (double)w->out * (double)w->in);
+}
+
+const op op_linear_dw = {
+	.name = "linear_dw", .shape = dw_shape, .cost = dw_cost, .scratch = dw_scratch, .tasks = dw_tasks, .forward = dw_forward, .products = 1};

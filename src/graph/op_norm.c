@@ -1,0 +1,180 @@
+/*
+ * op_norm.c - layer norm (Ba et al. 2016), RMS norm (Zhang and Sennrich 2019), unit length, and their gradients.
+ *
+ *   layer_norm  in: x, w, b     y = (x - mean) rstd w + b        norm_stats  in: x            [mean, rstd] a row
+ *   rms_norm    in: x, w        y = x rstd w                     norm_dx     in: x, stats, w, dy
+ *   unit        in: x           y = x / |x|_2                    norm_dw     in: x, stats, dy [1, width]
+ *                                                                unit_back   in: x, y, dy
+ * The gradient recomputes the statistics once (norm_stats) instead of keeping them from the forward run.
+ */
+#include "graph/graph.h"
+
+#include <math.h>
+
+enum { DW_COLUMNS = 64 }; /* columns a task */
+
+static bool norm_shape(graph *g, node *n)
+{
+	const node *x = graph_node(g, n->in[0]);
+	n->rows = x->rows;
+	n->width = x->width;
+	for (int i = 1; i < 3; i++)
+		if (n->in[i] && (graph_node(g, n->in[i])->width != x->width || graph_rows_max(g, n->in[i]) != 1))
+			return graph_fail(g, REBUS_SHAPE, "%s: a norm of %d columns has %d weights", n->name ? n->name : "norm", x->width,
+				graph_node(g, n->in[i])->width);
+	return n->in[1] != 0;
+}
+
+static void layer_forward(const step *s, int64_t task, void *scratch)
+{
+	(void)scratch;
+	int64_t block = step_row_block(s), r0 = task * block, rows = int_min(s->rows - r0, block);
+	s->k->layer_norm(rows, s->n->width, s->in[0] + r0 * s->ld[0], s->ld[0], s->in[1], s->in[2], s->n->a.eps, s->out + r0 * s->ldo, s->ldo);
+}
+
+static void rms_forward(const step *s, int64_t task, void *scratch)
+{
+	(void)scratch;
+	int64_t block = step_row_block(s), r0 = task * block, rows = int_min(s->rows - r0, block);
+	s->k->rms_norm(rows, s->n->width, s->in[0] + r0 * s->ld[0], s->ld[0], s->in[1], s->n->a.eps, s->out + r0 * s->ldo, s->ldo);
+}
+
+static void norm_cost(const step *s, cost *c)
+{
+	double v = (double)s->rows * s->n->width;
+	*c = (cost){8 * v, 8 * v};
+}
+
+static void norm_gradient(graph *g, node_id self, node_id d)
+{
+	node n = *graph_node(g, self);
+	bool rms = n.op == &op_rms_norm;
+	if (!graph_needs(g, n.in[0]) && !graph_needs(g, n.in[1]) && !graph_needs(g, n.in[2]))
+		return;
+	attr a = {.eps = n.a.eps, .rms = rms};
+	node_id stats = graph_append(g, &op_norm_stats, NULL, &n.in[0], 1, NULL, &a);
+	if (graph_needs(g, n.in[0]))
+		graph_flow(g, n.in[0], graph_append(g, &op_norm_dx, NULL, (node_id[]){n.in[0], stats, n.in[1], d}, 4, NULL, &a));
+	if (graph_needs(g, n.in[1]))
+		graph_flow(g, n.in[1], graph_append(g, &op_norm_dw, NULL, (node_id[]){n.in[0], stats, d}, 3, NULL, &(attr){.rms = rms}));
+	if (graph_needs(g, n.in[2]))
+		graph_flow(g, n.in[2], graph_column_sum(g, NULL, d));
+}
+
+const op op_layer_norm = {
+	.name = "layer_norm", .shape = norm_shape, .cost = norm_cost, .tasks = step_row_tasks, .forward = layer_forward, .gradient = norm_gradient};
+const op op_rms_norm = {.name = "rms_norm", .shape = norm_shape, .cost = norm_cost, .tasks = step_row_tasks, .forward = rms_forward, .gradient = norm_gradient};
+
+node_id graph_layer_norm(graph *g, const char *name, node_id x, const weight *w, const weight *b, float eps)
+{
+	return graph_append(g, &op_layer_norm, name, (node_id[]){x, graph_param(g, w), b ? graph_param(g, b) : 0}, 3, NULL, &(attr){.eps = eps});
+}
+
+node_id graph_rms_norm(graph *g, const char *name, node_id x, const weight *w, float eps)
+{
+	return graph_append(g, &op_rms_norm, name, (node_id[]){x, graph_param(g, w)}, 2, NULL, &(attr){.eps = eps});
+}
+
+/* ------------------------------------------------------------------------------------------------ gradients of norms */
+static bool stats_shape(graph *g, node *n)
+{
+	n->rows = graph_node(g, n->in[0])->rows;
+	n->width = 2;
+	return true;
+}
+
+static int64_t stats_block(const step *s)
+{
+	return int_max(1, STEP_FLOATS / int_max(1, s->in_width[0]));
+}
+
+static int64_t stats_tasks(const step *s)
+{
+	return ceil_div(s->rows, stats_block(s));
+}
+
+static void stats_forward(const step *s, int64_t task, void *scratch)
+{
+	(void)scratch;
+	int64_t block = stats_block(s), r0 = task * block, rows = int_min(s->rows - r0, block);
+	s->k->norm_stats(rows, s->in_width[0], s->in[0] + r0 * s->ld[0], s->ld[0], s->n->a.eps, s->n->a.rms, s->out + r0 * 2);
+}
+
+const op op_norm_stats = {.name = "norm_stats", .shape = stats_shape, .tasks = stats_tasks, .forward = stats_forward};
+
+static bool dx_shape(graph *g, node *n)
+{
+	n->rows = graph_node(g, n->in[0])->rows;
+	n->width = graph_node(g, n->in[0])->width;
+	return true;
+}
+
+static void dx_forward(const step *s, int64_t task, void *scratch)
+{
+	(void)scratch;
+	int64_t block = step_row_block(s), r0 = task * block, rows = int_min(s->rows - r0, block);
+	s->k->norm_dx(rows, s->n->width, s->in[0] + r0 * s->ld[0], s->ld[0], s->in[1] + r0 * 2, s->in[2], s->n->a.rms, s->in[3] + r0 * s->ld[3], s->ld[3],
+		s->out + r0 * s->ldo, s->ldo);
+}
+
+const op op_norm_dx = {.name = "norm_dx", .shape = dx_shape, .cost = norm_cost, .tasks = step_row_tasks, .forward = dx_forward};
+
+static bool dw_shape(graph *g, node *n)
+{
+	n->rows = graph_space_fixed(g, 1);
+	n->width = graph_node(g, n->in[0])->width;
+	return true;
+}
+
+static int64_t dw_tasks(const step *s)
+{
+	return ceil_div(s->in_width[0], DW_COLUMNS);
+}
+
+static void dw_forward(const step *s, int64_t task, void *scratch)
+{
+	(void)scratch;
+	int64_t c0 = task * DW_COLUMNS, c1 = int_min(c0 + DW_COLUMNS, s->in_width[0]);
+	s->k->norm_dw(s->in_rows[0], c0, c1, s->in[0], s->ld[0], s->in[1], s->in[2], s->ld[2], s->out);
+}
+
+const op op_norm_dw = {.name = "norm_dw", .shape = dw_shape, .tasks = dw_tasks, .forward = dw_forward};
+
+/* ------------------------------------------------------------------------------------------------ unit length */
+static void unit_forward(const step *s, int64_t task, void *scratch)
+{
+	(void)scratch;
+	int64_t block = step_row_block(s), r1 = int_min(s->rows, (task + 1) * block);
+	for (int64_t r = task * block; r < r1; r++) {
+		const float *x = s->in[0] + r * s->ld[0];
+		s->k->scale(s->n->width, 1.0f / sqrtf(s->k->dot(s->n->width, x, x)), x, s->out + r * s->ldo);
+	}
+}
+
+/* dx = (dy - y (y . dy)) / |x| */
+static void unit_back_forward(const step *s, int64_t task, void *scratch)
+{
+	(void)scratch;
+	int64_t block = step_row_block(s), r1 = int_min(s->rows, (task + 1) * block), w = s->n->width;
+	for (int64_t r = task * block; r < r1; r++) {
+		const float *x = s->in[0] + r * s->ld[0], *y = s->in[1] + r * s->ld[1], *dy = s->in[2] + r * s->ld[2];
+		float *dx = s->out + r * s->ldo, inv = 1.0f / sqrtf(s->k->dot(w, x, x));
+		s->k->scale(w, inv, dy, dx);
+		s->k->axpy(w, -inv * s->k->dot(w, y, dy), y, dx);
+	}
+}
+
+static void unit_gradient(graph *g, node_id self, node_id d)
+{
+	node_id x = graph_node(g, self)->in[0];
+	if (graph_needs(g, x))
+		graph_flow(g, x, graph_append(g, &op_unit_back, NULL, (node_id[]){x, self, d}, 3, NULL, NULL));
+}
+
+const op op_unit = {.name = "unit", .shape = dx_shape, .cost = norm_cost, .tasks = step_row_tasks, .forward = unit_forward, .gradient = unit_gradient};
+const op op_unit_back = {.name = "unit_back", .shape = dx_shape, .cost = norm_cost, .tasks = step_row_tasks, .forward = unit_back_forward};
+
+node_id graph_unit(graph *g, const char *name, node_id x)
+{
+	return graph_append(g, &op_unit, name, &x, 1, NULL, NULL);
+}

@@ -1,0 +1,47 @@
+/* plan_internal.h - what plan.c (making) and run.c (running) share; nobody else includes it. */
+#ifndef REBUS_PLAN_INTERNAL_H
+#define REBUS_PLAN_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "graph/graph.h"
+
+typedef struct place { /* where a node's rows lie */
+	size_t offset, size; /* bytes from the plan's memory */
+	int32_t first, last; /* steps between which it must stay */
+	bool used, persistent;
+} place;
+
+struct plan {
+	arena mem;
+	const graph *g;
+	const kernels *k;
+	const rebus_allocator *from;
+	int32_t threads, step_count;
+	step *steps;
+	_Atomic int64_t *next; /* [steps]: the next task to take */
+	place *places;         /* [nodes + 1] */
+	uint8_t *memory;
+	size_t memory_size;
+	size_t scratch_each;
+	uint8_t *scratch;
+	int64_t *rows;    /* [spaces + 1] of this run */
+	const void **at;  /* [slots + 1] of this run */
+	rowmap *maps;     /* [slots + 1]: transposed maps and their room */
+	double *seconds;  /* [steps] */
+	cost *costs;      /* [steps] */
+	bool *reads;      /* [slots + 1]: a planned node does, so it must be fed */
+	barrier *meet;
+	plan_info info;
+	plan_count count;
+	bool profile;
+	/* while running */
+	bool (*stop)(void *);
+	void *stop_user;
+	_Atomic int32_t end; /* steps before this one are run; lowered by member 0 when the caller stops */
+};
+
+/* The node whose memory a view looks into, and at which column. */
+node_id plan_root(const graph *g, node_id id, int32_t *column);
+
+#endif
