@@ -1,0 +1,18 @@
+/*
+ * patches.h - a picture's values cut into patches, one row a patch, so that patch embedding is a plain matrix product.
+ *
+ *   pixels [channels, height, width] ─► rows [(height / ph) * (width / pw), channels * ph * pw]
+ *
+ * Patches go left to right, then down. Inside a row the order is channel, y, x: that of a convolution's weight
+ * [out, channels, ph, pw] flattened, so the weight is used as the file holds it. What is left of a side that is not a
+ * multiple of the patch is dropped, as a convolution with stride = kernel drops it; whoever must refuse it, does.
+ */
+#ifndef REBUS_PATCHES_H
+#define REBUS_PATCHES_H
+
+#include "base/base.h"
+
+/* All sizes at least 1; out must not overlap pixels. */
+void vision_patches(const float *pixels, int32_t channels, int32_t height, int32_t width, int32_t ph, int32_t pw, float *out);
+
+#endif

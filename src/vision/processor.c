@@ -1,0 +1,298 @@
+/*
+ * processor.c - runs a processor on one picture, and prints its pipe; see processor.h.
+ *
+ *   picture ─► planes ─► pad_square ─► resize ─► crop + rescale + normalize + pad, in one pass ─► pixels
+ *              (8-bit, in scratch)                (a table of 256 floats a channel)
+ *
+ * The result's size is known before any work is done (result_size), so the result is taken from the arena first and all
+ * scratch after it is given back at the end.
+ */
+#include "vision/processor.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MOST = 178956970 };
+
+typedef struct {
+	int64_t height, width;
+} extent;
+
+/* ------------------------------------------------------------------------------------------------ sizes */
+/* get_size_with_aspect_ratio: the short side becomes `shortest` unless the long one would pass `longest` */
+static extent fit_edges(extent in, int32_t shortest, int32_t longest)
+{
+	double small = (double)int_min(in.height, in.width), large = (double)int_max(in.height, in.width), raw = shortest;
+	int64_t size = shortest;
+	if (large / small * shortest > longest) {
+		raw = longest * small / large;
+		size = (int64_t)nearbyint(raw); /* half to even, as Python rounds */
+	}
+	if ((in.height <= in.width && in.height == size) || (in.width <= in.height && in.width == size))
+		return in;
+	if (in.width < in.height)
+		return (extent){(int64_t)(raw * (double)in.height / (double)in.width), size};
+	return (extent){size, (int64_t)(raw * (double)in.width / (double)in.height)};
+}
+
+static extent resized(const processor_size *s, extent in)
+{
+	if (s->shortest && s->longest)
+		return fit_edges(in, s->shortest, s->longest);
+	if (s->shortest) {
+		int64_t small = int_min(in.height, in.width), large = int_max(in.height, in.width);
+		int64_t other = (int64_t)((double)(s->shortest * large) / (double)small);
+		return in.width <= in.height ? (extent){other, s->shortest} : (extent){s->shortest, other};
+	}
+	if (s->max_height && s->max_width) {
+		double scale = fmin((double)s->max_height / (double)in.height, (double)s->max_width / (double)in.width);
+		return (extent){(int64_t)((double)in.height * scale), (int64_t)((double)in.width * scale)};
+	}
+	return (extent){s->height, s->width};
+}
+
+/* The processor with the caller's size put in. */
+static processor with_size(const processor *p, const vision_size *size)
+{
+	processor q = *p;
+	if (size) {
+		q.resize = true;
+		q.size = (processor_size){.height = size->height, .width = size->width};
+		q.crop_height = size->height;
+		q.crop_width = size->width;
+	}
+	return q;
+}
+
+static rebus_status result_size(const processor *p, const picture *in, extent *after_resize, extent *after_crop, extent *result,
+                                rebus_error *err)
+{
+	extent e = {in->height, in->width};
+	if (p->pad_square)
+		e.height = e.width = int_max(e.height, e.width);
+	if (p->resize)
+		e = resized(&p->size, e);
+	if (e.height < 1 || e.width < 1)
+		return error_set(err, REBUS_FORMAT, "picture of %d x %d (height x width) would be resized to %lld x %lld",
+		                 (int)in->height, (int)in->width, (long long)e.height, (long long)e.width);
+	*after_resize = e;
+	if (p->crop)
+		e = (extent){p->crop_height, p->crop_width};
+	*after_crop = e;
+	if (p->pad && p->pad_height) {
+		if (e.height > p->pad_height || e.width > p->pad_width)
+			return error_set(err, REBUS_FORMAT, "picture of %lld x %lld after resizing, more than pad_size %d x %d",
+			                 (long long)e.height, (long long)e.width, (int)p->pad_height, (int)p->pad_width);
+		e = (extent){p->pad_height, p->pad_width};
+	}
+	if (e.height > MOST / e.width)
+		return error_set(err, REBUS_LIMIT, "result of %lld x %lld values a channel, more than %d", (long long)e.height,
+		                 (long long)e.width, (int)MOST);
+	*result = e;
+	return REBUS_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ planes */
+static const char *const by_planes[] = {"L", "LA", "RGB", "RGBA"};
+
+static const char *mode_of(const picture *in)
+{
+	return in->mode ? in->mode : by_planes[in->channels - 1];
+}
+
+/* Without convert_rgb the reference takes the file's own planes: alpha that came from tRNS is not among them. */
+static rebus_status own_planes(arena *a, const picture *in, picture *out, rebus_error *err)
+{
+	const char *mode = mode_of(in);
+	int32_t planes = 4;
+	while (planes && strcmp(mode, by_planes[planes - 1]))
+		planes--;
+	if (!planes || planes > in->channels)
+		return error_set(err, REBUS_FORMAT, "picture of mode %s, expected RGB: this processor does not convert (do_convert_rgb)",
+		                 mode);
+	*out = *in;
+	if (planes == in->channels)
+		return REBUS_OK;
+	size_t n = (size_t)in->width * (size_t)in->height, c = (size_t)planes;
+	out->channels = planes;
+	out->pixels = arena_get(a, n, c);
+	if (!out->pixels)
+		return error_memory(err, "picture's planes");
+	for (size_t i = 0; i < n; i++)
+		memcpy(out->pixels + i * c, in->pixels + i * (size_t)in->channels, c);
+	return REBUS_OK;
+}
+
+static rebus_status check_planes(const processor *p, const picture *in, vision_backend backend, rebus_error *err)
+{
+	int32_t counts[2] = {p->means, p->stds};
+	for (int i = 0; i < 2 && p->normalize; i++)
+		if (counts[i] && counts[i] != in->channels && !(backend == VISION_TORCHVISION && counts[i] == 1))
+			return error_set(err, REBUS_FORMAT, "picture of mode %s has %d planes, %s has %d%s", mode_of(in), (int)in->channels,
+			                 i ? "image_std" : "image_mean", (int)counts[i],
+			                 p->convert_rgb ? "" : ", and this processor does not convert to RGB");
+	if (p->pad_square && p->means != in->channels)
+		return error_set(err, REBUS_FORMAT, "picture of mode %s has %d planes, its padding colour (image_mean) has %d",
+		                 mode_of(in),
+		                 (int)in->channels, (int)p->means);
+	return REBUS_OK;
+}
+
+/* LLaVA's: a square of the long side, in the colour int(mean * 255), the picture in its middle, the odd line below, right */
+static rebus_status pad_to_square(arena *a, const processor *p, picture *in, rebus_error *err)
+{
+	if (in->width == in->height)
+		return REBUS_OK;
+	picture out = *in;
+	out.width = out.height = (int32_t)int_max(in->width, in->height);
+	size_t side = (size_t)out.width, c = (size_t)in->channels;
+	if (side > MOST / side)
+		return error_set(err, REBUS_LIMIT, "padding to a square of %zu, more than %d pixels", side, (int)MOST);
+	out.pixels = arena_get(a, side * side, c);
+	if (!out.pixels)
+		return error_memory(err, "padded picture");
+	for (size_t i = 0; i < side * side; i++)
+		for (size_t k = 0; k < c; k++)
+			out.pixels[i * c + k] = (uint8_t)(int)(p->mean[k] * 255.0);
+	size_t top = (side - (size_t)in->height) / 2, left = (side - (size_t)in->width) / 2, row = (size_t)in->width * c;
+	for (size_t y = 0; y < (size_t)in->height; y++)
+		memcpy(out.pixels + ((top + y) * side + left) * c, in->pixels + y * row, row);
+	*in = out;
+	return REBUS_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ values */
+static void value_table(const processor *p, vision_backend backend, int channel, float table[256])
+{
+	float mean = (float)p->mean[p->means > 1 ? channel : 0], std = (float)p->std[p->stds > 1 ? channel : 0];
+	bool fused = backend == VISION_TORCHVISION && p->rescale && p->normalize;
+	if (fused) {
+		float back = (float)(1.0 / p->rescale_factor);
+		mean *= back;
+		std *= back;
+	}
+	for (int v = 0; v < 256; v++) {
+		float x = (float)v;
+		if (p->rescale && !fused)
+			x = backend == VISION_TORCHVISION ? x * (float)p->rescale_factor : (float)((double)v * p->rescale_factor);
+		table[v] = p->normalize ? (x - mean) / std : x;
+	}
+}
+
+static int64_t crop_start(int64_t size, int64_t crop, vision_backend backend)
+{
+	int64_t d = size - crop;
+	return backend == VISION_PIL && d < 0 ? -((1 - d) / 2) : d / 2; /* pil: floor; torchvision: toward zero */
+}
+
+/* Cut (outside of the picture is byte 0), through the tables, zeros (of the result) beyond the cut. */
+static void finish(const processor *p, vision_backend backend, const picture *in, extent cut, const pixels *out)
+{
+	int64_t top = crop_start(in->height, cut.height, backend), left = crop_start(in->width, cut.width, backend);
+	float *to = out->data;
+	for (int32_t c = 0; c < out->channels; c++) {
+		float table[256];
+		value_table(p, backend, c, table);
+		for (int64_t y = 0; y < out->height; y++) {
+			int64_t sy = y + top;
+			bool row_inside = sy >= 0 && sy < in->height;
+			const uint8_t *row = row_inside ? in->pixels + (size_t)sy * (size_t)in->width * (size_t)in->channels + c : NULL;
+			for (int64_t x = 0; x < out->width; x++) {
+				int64_t sx = x + left;
+				bool inside = row && sx >= 0 && sx < in->width;
+				*to++ = y >= cut.height || x >= cut.width ? 0.0f : table[inside ? row[sx * in->channels] : 0];
+			}
+		}
+	}
+}
+
+rebus_status vision_process(arena *a, const processor *p, const picture *in, vision_backend backend, const vision_size *size,
+                            pixels *out, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	processor q = with_size(p, size);
+	arena_mark start = arena_here(a), kept = start;
+	extent after_resize = {0}, cut = {0}, all = {0};
+	picture work = *in;
+	TRY(result_size(&q, in, &after_resize, &cut, &all, err));
+	pixels result = {.height = (int32_t)all.height, .width = (int32_t)all.width};
+	/* at most 4 planes; how many is known only after the conversion, and the result comes first in the arena */
+	result.channels = q.convert_rgb ? 3 : in->channels;
+	result.data = arena_get(a, (size_t)all.height * (size_t)all.width, (size_t)result.channels * sizeof(float));
+	kept = arena_here(a);
+	if (!result.data) {
+		status = error_memory(err, "pixel values");
+		goto done;
+	}
+	if (q.convert_rgb)
+		TRY(vision_rgb(a, in, &work, err));
+	else
+		TRY(own_planes(a, in, &work, err));
+	result.channels = work.channels;
+	TRY(check_planes(&q, &work, backend, err));
+	if (q.pad_square)
+		TRY(pad_to_square(a, &q, &work, err));
+	TRY(vision_resize(a, &work, after_resize.width, after_resize.height, q.filter, backend, &work, err));
+	finish(&q, backend, &work, cut, &result);
+done:
+	arena_release(a, status ? start : kept);
+	if (!status)
+		*out = result;
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ text */
+static void add_numbers(buf *b, const double *v, int32_t count)
+{
+	buf_text(b, count ? "[" : "");
+	for (int32_t i = 0; i < (count ? count : 1); i++)
+		buf_format(b, "%s%.9g", i ? "," : "", v[i]);
+	buf_text(b, count ? "]" : "");
+}
+
+static void add_resize(buf *b, const processor *p)
+{
+	const processor_size *s = &p->size;
+	if (s->shortest && s->longest)
+		buf_format(b, "|resize(shortest_edge=%d,longest_edge=%d", (int)s->shortest, (int)s->longest);
+	else if (s->shortest)
+		buf_format(b, "|resize(shortest_edge=%d", (int)s->shortest);
+	else if (s->max_height && s->max_width)
+		buf_format(b, "|resize(max=%dx%d", (int)s->max_height, (int)s->max_width);
+	else
+		buf_format(b, "|resize(%dx%d", (int)s->height, (int)s->width);
+	buf_format(b, ",%s)", vision_filter_name(p->filter));
+}
+
+const char *vision_pipe_text(arena *a, const processor *p, const vision_size *size)
+{
+	processor q = with_size(p, size);
+	buf b;
+	buf_init(&b, a->from, 4096);
+	if (q.convert_rgb)
+		buf_text(&b, "|convert_rgb");
+	if (q.pad_square)
+		buf_format(&b, "|pad_square(%d,%d,%d)", (int)(q.mean[0] * 255.0), (int)(q.mean[1] * 255.0), (int)(q.mean[2] * 255.0));
+	if (q.resize)
+		add_resize(&b, &q);
+	if (q.crop)
+		buf_format(&b, "|center_crop(%dx%d)", (int)q.crop_height, (int)q.crop_width);
+	if (q.rescale && q.rescale_factor == 1.0 / 255.0)
+		buf_text(&b, "|rescale(1/255)");
+	else if (q.rescale)
+		buf_format(&b, "|rescale(%.9g)", q.rescale_factor);
+	if (q.normalize) {
+		buf_text(&b, "|normalize(");
+		add_numbers(&b, q.mean, q.means);
+		buf_byte(&b, ',');
+		add_numbers(&b, q.std, q.stds);
+		buf_byte(&b, ')');
+	}
+	if (q.pad && q.pad_height)
+		buf_format(&b, "|pad(%dx%d)", (int)q.pad_height, (int)q.pad_width);
+	else if (q.pad)
+		buf_text(&b, "|pad(largest of the batch)");
+	const char *text = b.failed ? NULL : arena_text(a, b.size ? b.data + 1 : "", b.size ? b.size - 1 : 0);
+	buf_free(&b);
+	return text;
+}

@@ -1,0 +1,73 @@
+/*
+ * processor.h - image processors: preprocessor_config.json in, a printable pipe, and pixel_values out.
+ *
+ * A processor is what transformers 5.23.0 does between a picture and a vision tower:
+ *
+ *   convert_rgb|pad_square(122,116,104)|resize(shortest_edge=224,bicubic)|center_crop(224x224)|rescale(1/255)|normalize(...)
+ *
+ * Steps that are off are not there. Everything up to rescale works on 8-bit values (resize.h), so the last two are one
+ * table of 256 floats a channel. The two back ends round differently and both are followed to the bit:
+ *
+ *                 torchvision (default)                          pil
+ *   crop          smaller pictures: (crop - size) / 2 zeros      the odd zero goes left and above
+ *                 left and above, the odd one right, below
+ *   both on       (x - m) / s with m = mean * (1 / rescale),     x * rescale in double, rounded to float, then
+ *                 s = std * (1 / rescale), all in float          (x - mean) / std in float
+ *   rescale only  x * rescale in float                           x * rescale in double, rounded
+ *   normalize only  (x - mean) / std in float                    the same
+ *
+ * Files leave fields out: then the class's default of transformers 5.23.0 holds (processor_config.c has the table). Fields
+ * that no class reads are collected as warnings; a class that is not in the table is UNSUPPORTED.
+ */
+#ifndef REBUS_PROCESSOR_H
+#define REBUS_PROCESSOR_H
+
+#include "files/json.h"
+#include "vision/resize.h"
+
+/* One of: height and width; shortest; shortest and longest; max_height and max_width. 0: not given. */
+typedef struct processor_size {
+	int32_t height, width, shortest, longest, max_height, max_width;
+} processor_size;
+
+typedef struct processor {
+	const char *name; /* the class, without Fast or Pil; static text */
+	bool convert_rgb, pad_square, resize, crop, rescale, normalize, pad;
+	processor_size size;
+	int32_t crop_height, crop_width;
+	int32_t pad_height, pad_width; /* of the result, zeros right and below; 0: to the batch's largest, which is the caller's */
+	vision_filter filter;
+	double rescale_factor;
+	int32_t means, stds; /* 0: one number for all channels, else one a channel */
+	double mean[4], std[4];
+	const char *const *warnings; /* one line each, in the arena */
+	int32_t warning_count;
+} processor;
+
+/* A size the caller asks for instead of the processor's; NULL: none. Resizing is then on and the crop is of the same size. */
+typedef struct vision_size {
+	int32_t height, width;
+} vision_size;
+
+typedef struct pixels {
+	float *data; /* [channels, height, width] */
+	int32_t channels, height, width;
+} pixels;
+
+/*
+ * root: a preprocessor_config.json, or a processor_config.json with an `image_processor` inside. fallback: the class to
+ * assume where the file names none (the reference asks the model's type); NULL: that is an error. Strings go to `a`.
+ */
+rebus_status vision_processor_parse(arena *a, const json *root, const char *file, const char *fallback, processor *out,
+                                    rebus_error *err);
+/* From a checkpoint's folder: processor_config.json if it holds an image processor, else preprocessor_config.json. */
+rebus_status vision_processor_load(arena *a, const char *folder, const char *fallback, processor *out, rebus_error *err);
+
+/* The pipe as one line, in `a`; NULL: no memory. */
+const char *vision_pipe_text(arena *a, const processor *p, const vision_size *size);
+
+/* out->data comes from `a` and is kept, scratch is released; on failure the arena is as it was. */
+rebus_status vision_process(arena *a, const processor *p, const picture *in, vision_backend backend, const vision_size *size,
+                            pixels *out, rebus_error *err);
+
+#endif
