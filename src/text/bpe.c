@@ -1,0 +1,413 @@
+/*
+ * bpe.c - byte pair encoding: the vocabulary, the merges, and a word to ids.
+ *
+ * A word is first one symbol a character: its id, or the ids of its bytes (<0x0A>, byte_fallback), or the unknown token's.
+ * Then, while any neighbouring pair has a merge, the pair of lowest rank (leftmost among equals) becomes one symbol:
+ *
+ *   t h e r e     merges  0: h e    1: t he    2: r e
+ *   t he  r e     ─► the  r e  ─►  the re
+ *
+ * Symbols are a doubly linked list in an array, and candidate pairs wait in a heap ordered by rank and place; a candidate
+ * whose symbols have changed since is passed over when it comes up. n symbols cost O(n log n), so a text of a megabyte
+ * without a blank is no problem for a tokenizer that merges over the whole text.
+ *
+ * Reference: tokenizers 0.23, src/models/bpe/{model,word,serialization}.rs, its quirks included: with byte_fallback a
+ * pending unknown token is written after the bytes that follow it, and a candidate is still good if its pair now merges
+ * into the same token.
+ */
+#include <string.h>
+
+#include "text/text_inside.h"
+
+enum { AFFIX_MOST = 256, TOKEN_MOST = 64 << 10 };
+
+/* ------------------------------------------------------------------------------------------------ vocabulary */
+int32_t vocabulary_find(const vocabulary_table *v, const char *s, size_t n)
+{
+	if (!v->count)
+		return -1;
+	for (size_t k = text_hash(s, n) & v->mask; v->slots[k]; k = (k + 1) & v->mask) {
+		const vocabulary_entry *e = &v->entries[v->slots[k] - 1];
+		if (e->token.n == n && memcmp(e->token.s, s, n) == 0)
+			return e->id;
+	}
+	return -1;
+}
+
+static void vocabulary_index(vocabulary_table *v)
+{
+	for (size_t i = 0; i < v->count; i++) {
+		const vocabulary_entry *e = &v->entries[i];
+		size_t k = text_hash(e->token.s, e->token.n) & v->mask;
+		while (v->slots[k])
+			k = (k + 1) & v->mask;
+		v->slots[k] = (uint32_t)i + 1;
+		v->by_id[e->id] = (uint32_t)i + 1;
+	}
+}
+
+static rebus_status vocabulary_read(tokenizer *t, const json *map, rebus_error *err)
+{
+	vocabulary_table *v = &t->bpe.vocabulary;
+	if (json_kind_of(map) != JSON_MAP)
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: model.vocab is not a map of tokens to ids");
+	size_t count = json_count(map), bytes = 0, n = 0;
+	if (count > TEXT_VOCABULARY_MOST)
+		return error_set(err, REBUS_LIMIT, "tokenizer.json: model.vocab: %zu tokens, more than %d", count, TEXT_VOCABULARY_MOST);
+	int64_t id, last = -1;
+	for (json_each it = json_first(map); json_next(&it);) {
+		size_t size = strlen(it.key);
+		if (json_kind_of(it.value) != JSON_INT || !json_int(it.value, &id) || id < 0 || id >= 2 * (int64_t)TEXT_VOCABULARY_MOST)
+			return error_set(err, REBUS_FORMAT, "tokenizer.json: model.vocab: id of %.60s is not an integer from 0 to %d", it.key,
+			                 2 * TEXT_VOCABULARY_MOST - 1);
+		if (size > TOKEN_MOST)
+			return error_set(err, REBUS_LIMIT, "tokenizer.json: model.vocab: a token of %zu bytes, more than %d", size, TOKEN_MOST);
+		bytes += size + 1;
+		last = int_max(last, id);
+	}
+	size_t slots = text_table_size(count);
+	char *text = arena_get(t->arena, bytes + 1, 1);
+	v->entries = arena_get(t->arena, count + 1, sizeof(*v->entries));
+	v->slots = arena_zero(t->arena, slots, sizeof(*v->slots));
+	v->by_id = arena_zero(t->arena, (size_t)last + 2, sizeof(*v->by_id));
+	if (!text || !v->entries || !v->slots || !v->by_id)
+		return error_memory(err, "the vocabulary");
+	for (json_each it = json_first(map); json_next(&it);) {
+		size_t size = strlen(it.key);
+		memcpy(text, it.key, size + 1);
+		json_int(it.value, &id);
+		v->entries[n++] = (vocabulary_entry){{text, size}, (int32_t)id};
+		text += size + 1;
+	}
+	v->count = n;
+	v->mask = slots - 1;
+	v->ids = (size_t)last + 1;
+	vocabulary_index(v);
+	return REBUS_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ merges */
+static size_t merge_slot(const bpe_model *m, uint64_t pair)
+{
+	uint64_t h = pair * 0x9E3779B97F4A7C15u;
+	size_t k = (size_t)(h >> 32) & m->merge_mask;
+	while (m->merges[k].pair != UINT64_MAX && m->merges[k].pair != pair)
+		k = (k + 1) & m->merge_mask;
+	return k;
+}
+
+static const bpe_merge *merge_find(const bpe_model *m, int32_t left, int32_t right)
+{
+	const bpe_merge *e = &m->merges[merge_slot(m, (uint64_t)(uint32_t)left << 32 | (uint32_t)right)];
+	return e->pair == UINT64_MAX ? NULL : e;
+}
+
+static rebus_status merge_parts(const json *j, size_t rank, text_span *a, text_span *b, rebus_error *err)
+{
+	if (json_kind_of(j) == JSON_LIST && json_count(j) == 2) {
+		a->s = json_text(json_at(j, 0), &a->n);
+		b->s = json_text(json_at(j, 1), &b->n);
+		if (a->s && b->s)
+			return REBUS_OK;
+	}
+	size_t n;
+	const char *s = json_text(j, &n), *blank = s ? memchr(s, ' ', n) : NULL;
+	if (blank && !memchr(blank + 1, ' ', n - (size_t)(blank - s) - 1)) {
+		*a = (text_span){s, (size_t)(blank - s)};
+		*b = (text_span){blank + 1, n - a->n - 1};
+		return REBUS_OK;
+	}
+	return error_set(err, REBUS_FORMAT, "tokenizer.json: model.merges: entry %zu is neither \"a b\" nor [\"a\", \"b\"]", rank);
+}
+
+static rebus_status merge_put(bpe_model *m, text_span a, text_span b, uint32_t rank, buf *joined, rebus_error *err)
+{
+	size_t prefix = m->o.prefix.s ? m->o.prefix.n : 0;
+	if (b.n < prefix)
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: model.merges: entry %u: %.40s is shorter than the prefix",
+		                 (unsigned)rank, b.s);
+	joined->size = 0;
+	buf_add(joined, a.s, a.n);
+	buf_add(joined, b.s + prefix, b.n - prefix);
+	rebus_status status = buf_check(joined, err, "a merged token");
+	if (status)
+		return status;
+	int32_t left = vocabulary_find(&m->vocabulary, a.s, a.n), right = vocabulary_find(&m->vocabulary, b.s, b.n);
+	int32_t made = vocabulary_find(&m->vocabulary, joined->data, joined->size);
+	if (left < 0 || right < 0 || made < 0) {
+		const char *lacks = left < 0 ? a.s : right < 0 ? b.s : joined->data;
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: model.merges: entry %u: %.40s is not in the vocabulary",
+		                 (unsigned)rank, lacks);
+	}
+	uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+	m->merges[merge_slot(m, pair)] = (bpe_merge){pair, rank, made}; /* a pair named twice has its last rank */
+	return REBUS_OK;
+}
+
+static rebus_status merges_read(tokenizer *t, const json *list, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	bpe_model *m = &t->bpe;
+	buf joined;
+	buf_init(&joined, t->from, 2 * TOKEN_MOST);
+	size_t count = json_count(list), slots = text_table_size(count);
+	if (json_kind_of(list) != JSON_LIST) {
+		status = error_set(err, REBUS_FORMAT, "tokenizer.json: model.merges is not a list");
+		goto done;
+	}
+	if (count > TEXT_MERGES_MOST) {
+		status = error_set(err, REBUS_LIMIT, "tokenizer.json: model.merges: %zu entries, more than %d", count, TEXT_MERGES_MOST);
+		goto done;
+	}
+	m->merges = arena_get(t->arena, slots, sizeof(*m->merges));
+	m->merge_mask = slots - 1;
+	if (!m->merges) {
+		status = error_memory(err, "the merges");
+		goto done;
+	}
+	for (size_t i = 0; i < slots; i++)
+		m->merges[i] = (bpe_merge){.pair = UINT64_MAX};
+	uint32_t rank = 0;
+	for (size_t i = 0; i < count; i++) {
+		text_span a, b;
+		const char *text = json_text(json_at(list, i), NULL);
+		if (text && strncmp(text, "#version", 8) == 0)
+			continue;
+		TRY(merge_parts(json_at(list, i), i, &a, &b, err));
+		TRY(merge_put(m, a, b, rank++, &joined, err));
+	}
+done:
+	buf_free(&joined);
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ reading */
+static rebus_status affix_read(tokenizer *t, const json *model, const char *name, text_span *out, rebus_error *err)
+{
+	if (!json_get(model, name))
+		return REBUS_OK;
+	if (!json_text(json_get(model, name), NULL))
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: model.%s is not a string", name);
+	if (!span_json(json_get(model, name), t->arena, out))
+		return error_memory(err, "a tokenizer");
+	if (out->n > AFFIX_MOST)
+		return error_set(err, REBUS_LIMIT, "tokenizer.json: model.%s: more than %d bytes", name, AFFIX_MOST);
+	return REBUS_OK;
+}
+
+static rebus_status options_read(tokenizer *t, const json *model, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	bpe_options *o = &t->bpe.o;
+	double dropout;
+	if (json_real(json_get(model, "dropout"), &dropout) && dropout != 0)
+		return error_set(err, REBUS_UNSUPPORTED, "tokenizer.json: model.dropout %g: random merges are not supported", dropout);
+	json_flag(json_get(model, "fuse_unk"), &o->fuse_unk);
+	json_flag(json_get(model, "byte_fallback"), &o->byte_fallback);
+	json_flag(json_get(model, "ignore_merges"), &o->ignore_merges);
+	TRY(affix_read(t, model, "unk_token", &o->unk, err));
+	TRY(affix_read(t, model, "continuing_subword_prefix", &o->prefix, err));
+	TRY(affix_read(t, model, "end_of_word_suffix", &o->suffix, err));
+done:
+	return status;
+}
+
+rebus_status bpe_read(tokenizer *t, const json *model, const bpe_options *rebuilt, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	bpe_model *m = &t->bpe;
+	const char *type = json_text(json_get(model, "type"), NULL);
+	if (json_kind_of(model) != JSON_MAP)
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: model is not a map");
+	if (!type && json_kind_of(json_get(model, "merges")) != JSON_LIST) /* old files leave the type out */
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: model.type is missing");
+	if (type && strcmp(type, "BPE") != 0)
+		return error_set(err, REBUS_UNSUPPORTED, "tokenizer.json: model.type %.40s is not supported, only BPE", type);
+	if (rebuilt)
+		m->o = *rebuilt;
+	else
+		TRY(options_read(t, model, err));
+	TRY(vocabulary_read(t, json_get(model, "vocab"), err));
+	TRY(merges_read(t, json_get(model, "merges"), err));
+	m->unk_id = m->o.unk.s ? vocabulary_find(&m->vocabulary, m->o.unk.s, m->o.unk.n) : -1;
+	for (int b = 0; b < 256; b++) {
+		char name[8] = {'<', '0', 'x', "0123456789ABCDEF"[b >> 4], "0123456789ABCDEF"[b & 15], '>'};
+		m->byte_ids[b] = vocabulary_find(&m->vocabulary, name, 6);
+	}
+done:
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ a word to symbols */
+typedef struct {
+	int32_t id, before, after; /* neighbours, -1: none */
+	bool gone;
+} symbol;
+typedef struct {
+	uint32_t rank, place;
+	int32_t made;
+} candidate;
+
+static void symbol_add(text_work *w, int32_t id)
+{
+	int32_t n = (int32_t)(w->symbols.size / sizeof(symbol));
+	symbol s = {.id = id, .before = n - 1, .after = n + 1};
+	buf_add(&w->symbols, &s, sizeof(s));
+}
+
+static bool bytes_add(text_work *w, const char *s, size_t n)
+{
+	const bpe_model *m = &w->t->bpe;
+	for (size_t i = 0; i < n; i++)
+		if (m->byte_ids[(unsigned char)s[i]] < 0)
+			return false;
+	for (size_t i = 0; i < n; i++)
+		symbol_add(w, m->byte_ids[(unsigned char)s[i]]);
+	return true;
+}
+
+static rebus_status symbols_make(text_work *w, const char *s, size_t n)
+{
+	const bpe_model *m = &w->t->bpe;
+	bool pending = false;
+	for (size_t i = 0; i < n;) {
+		uint32_t cp;
+		char with[2 * AFFIX_MOST + 4];
+		const char *c = s + i;
+		size_t k = utf8_get(c, n - i, &cp), size = k;
+		bool prefixed = i > 0 && m->o.prefix.s && m->o.prefix.n, suffixed = i + k == n && m->o.suffix.s && m->o.suffix.n;
+		if (prefixed || suffixed) {
+			size = 0;
+			if (prefixed)
+				memcpy(with, m->o.prefix.s, size = m->o.prefix.n);
+			memcpy(with + size, c, k);
+			size += k;
+			if (suffixed) {
+				memcpy(with + size, m->o.suffix.s, m->o.suffix.n);
+				size += m->o.suffix.n;
+			}
+			c = with;
+		}
+		i += k;
+		int32_t id = vocabulary_find(&m->vocabulary, c, size);
+		if (id >= 0) {
+			if (pending)
+				symbol_add(w, m->unk_id);
+			pending = false;
+			symbol_add(w, id);
+			continue;
+		}
+		if ((m->o.byte_fallback && bytes_add(w, c, size)) || !m->o.unk.s)
+			continue;
+		if (m->unk_id < 0)
+			return error_set(w->err, REBUS_FORMAT, "tokenizer.json: the unknown token %.40s is not in the vocabulary", m->o.unk.s);
+		if (pending && !m->o.fuse_unk)
+			symbol_add(w, m->unk_id);
+		pending = true;
+	}
+	if (pending)
+		symbol_add(w, m->unk_id);
+	return buf_check(&w->symbols, w->err, "a text's symbols");
+}
+
+/* ------------------------------------------------------------------------------------------------ merging */
+static bool candidate_before(const candidate *a, const candidate *b)
+{
+	return a->rank < b->rank || (a->rank == b->rank && a->place < b->place);
+}
+
+static void queue_push(buf *queue, candidate c)
+{
+	buf_add(queue, &c, sizeof(c));
+	if (queue->failed)
+		return;
+	candidate *q = (candidate *)(void *)queue->data;
+	size_t i = queue->size / sizeof(c) - 1;
+	while (i && candidate_before(&c, &q[(i - 1) / 2])) {
+		q[i] = q[(i - 1) / 2];
+		i = (i - 1) / 2;
+	}
+	q[i] = c;
+}
+
+static candidate queue_pop(buf *queue)
+{
+	candidate *q = (candidate *)(void *)queue->data;
+	queue->size -= sizeof(candidate);
+	size_t n = queue->size / sizeof(candidate), i = 0;
+	candidate top = q[0], last = q[n];
+	for (;;) {
+		size_t child = 2 * i + 1;
+		if (child >= n)
+			break;
+		if (child + 1 < n && candidate_before(&q[child + 1], &q[child]))
+			child++;
+		if (!candidate_before(&q[child], &last))
+			break;
+		q[i] = q[child];
+		i = child;
+	}
+	q[i] = last;
+	return top;
+}
+
+static void pair_push(text_work *w, const symbol *s, int32_t left, int32_t right)
+{
+	const bpe_merge *m = merge_find(&w->t->bpe, s[left].id, s[right].id);
+	if (m)
+		queue_push(&w->queue, (candidate){m->rank, (uint32_t)left, m->made});
+}
+
+static rebus_status merge_all(text_work *w)
+{
+	symbol *s = (symbol *)(void *)w->symbols.data;
+	int32_t n = (int32_t)(w->symbols.size / sizeof(symbol));
+	if (n)
+		s[n - 1].after = -1;
+	w->queue.size = 0;
+	for (int32_t i = 0; i + 1 < n; i++)
+		pair_push(w, s, i, i + 1);
+	while (w->queue.size && !w->queue.failed) {
+		candidate c = queue_pop(&w->queue);
+		symbol *left = &s[c.place];
+		if (left->gone || left->after < 0)
+			continue;
+		symbol *right = &s[left->after];
+		const bpe_merge *m = merge_find(&w->t->bpe, left->id, right->id);
+		if (!m || m->made != c.made)
+			continue;
+		left->id = c.made;
+		left->after = right->after;
+		right->gone = true;
+		if (left->after >= 0)
+			s[left->after].before = (int32_t)c.place;
+		if (left->before >= 0)
+			pair_push(w, s, left->before, (int32_t)c.place);
+		if (left->after >= 0)
+			pair_push(w, s, (int32_t)c.place, left->after);
+	}
+	return buf_check(&w->queue, w->err, "a text's merges");
+}
+
+rebus_status bpe_run(text_work *w, const char *s, size_t n, ids *out)
+{
+	rebus_status status = REBUS_OK;
+	const bpe_model *m = &w->t->bpe;
+	if (m->o.ignore_merges) {
+		int32_t id = vocabulary_find(&m->vocabulary, s, n);
+		if (id >= 0) {
+			ids_add(out, id);
+			return REBUS_OK;
+		}
+	}
+	w->symbols.size = 0;
+	TRY(symbols_make(w, s, n));
+	if (!w->symbols.size)
+		return REBUS_OK;
+	TRY(merge_all(w));
+	const symbol *list = (const symbol *)(const void *)w->symbols.data;
+	for (int32_t i = 0; i >= 0; i = list[i].after)
+		ids_add(out, list[i].id);
+done:
+	return status;
+}

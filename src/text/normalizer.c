@@ -1,0 +1,220 @@
+/*
+ * normalizer.c - the normalizer of tokenizer.json: a list of steps, each a text to a text.
+ *
+ *   Sequence            flattened into the list
+ *   NFC NFD NFKC NFKD   unicode.c
+ *   Lowercase           char by char, so that a final sigma stays an ordinary one
+ *   Strip               White_Space on the left, on the right
+ *   StripAccents        combining marks dropped (it does not decompose by itself)
+ *   Replace             every match of a literal or a regular expression
+ *   Prepend             before a text that is not empty
+ *   Nmt                 control characters dropped, further blanks to a space
+ *   ByteLevel           every byte to GPT-2's character
+ *
+ * Reference: tokenizers 0.23, src/normalizers and src/tokenizer/normalizer.rs. `first` follows its alignments as far as
+ * Metaspace's "first" can see them: the text no longer begins where the input began once its first character was taken away,
+ * or was part of a longer match that was replaced.
+ */
+#include <string.h>
+
+#include "text/text_inside.h"
+
+static rebus_status step_read(tokenizer *t, const json *j, rebus_error *err)
+{
+	static const struct {
+		const char *type;
+		norm_kind kind;
+		unicode_form form;
+	} kinds[] = {
+		{"NFC", NORM_FORM, UNICODE_NFC},     {"NFD", NORM_FORM, UNICODE_NFD}, {"NFKC", NORM_FORM, UNICODE_NFKC},
+		{"NFKD", NORM_FORM, UNICODE_NFKD},   {"Lowercase", NORM_LOWER, 0},    {"Strip", NORM_STRIP, 0},
+		{"StripAccents", NORM_ACCENTS, 0},   {"Replace", NORM_REPLACE, 0},    {"Prepend", NORM_PREPEND, 0},
+		{"Nmt", NORM_NMT, 0},                {"ByteLevel", NORM_BYTES, 0},
+	};
+	const char *type = json_text(json_get(j, "type"), NULL);
+	if (!type)
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: normalizer: a step without its type");
+	size_t k = 0;
+	while (k < COUNT_OF(kinds) && strcmp(kinds[k].type, type) != 0)
+		k++;
+	if (k == COUNT_OF(kinds))
+		return error_set(err, REBUS_UNSUPPORTED, "tokenizer.json: normalizer: type %.40s is not supported", type);
+	if (t->norm_count == PARTS_MOST)
+		return error_set(err, REBUS_LIMIT, "tokenizer.json: normalizer: more than %d steps", PARTS_MOST);
+	rebus_status status = REBUS_OK;
+	norm_step *step = &t->norms[t->norm_count++];
+	*step = (norm_step){.kind = kinds[k].kind, .form = kinds[k].form};
+	if (step->kind == NORM_STRIP && (!json_flag(json_get(j, "strip_left"), &step->left) ||
+	                                 !json_flag(json_get(j, "strip_right"), &step->right)))
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: normalizer: Strip without strip_left and strip_right");
+	if (step->kind == NORM_PREPEND)
+		TRY(span_need(json_get(j, "prepend"), t->arena, &step->put, "tokenizer.json: normalizer: Prepend without its text", err));
+	if (step->kind != NORM_REPLACE)
+		return REBUS_OK;
+	TRY(span_need(json_get(j, "content"), t->arena, &step->put, "tokenizer.json: normalizer: Replace without content", err));
+	TRY(pattern_read(t, j, "tokenizer.json: normalizer: Replace", &step->find, &step->regex, err));
+done:
+	return status;
+}
+
+rebus_status normalizer_read(tokenizer *t, const json *j, rebus_error *err)
+{
+	if (json_kind_of(j) == JSON_NONE || json_kind_of(j) == JSON_NULL)
+		return REBUS_OK;
+	if (!json_is(json_get(j, "type"), "Sequence"))
+		return step_read(t, j, err);
+	const json *list = json_get(j, "normalizers");
+	if (json_kind_of(list) != JSON_LIST)
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: normalizer: Sequence without normalizers");
+	for (size_t i = 0; i < json_count(list); i++) {
+		rebus_status status = normalizer_read(t, json_at(list, i), err);
+		if (status)
+			return status;
+	}
+	return REBUS_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ running */
+static void lower(const char *s, size_t n, buf *out)
+{
+	for (size_t i = 0; i < n;) {
+		uint32_t cp, low[2];
+		char c[4];
+		i += utf8_get(s + i, n - i, &cp);
+		size_t k = unicode_lower(cp, low);
+		for (size_t j = 0; j < k; j++)
+			buf_add(out, c, utf8_put(low[j], c));
+	}
+}
+
+static void strip(const norm_step *step, const char *s, size_t n, buf *out, bool *first)
+{
+	size_t from = 0, end = n;
+	uint32_t cp;
+	while (step->left && from < n) {
+		size_t k = utf8_get(s + from, n - from, &cp);
+		if (!unicode_white(cp))
+			break;
+		from += k;
+	}
+	while (step->right && end > from) {
+		size_t at = end - 1;
+		while (at > from && ((unsigned char)s[at] & 0xC0) == 0x80)
+			at--;
+		utf8_get(s + at, end - at, &cp);
+		if (!unicode_white(cp))
+			break;
+		end = at;
+	}
+	if (from)
+		*first = false;
+	buf_add(out, s + from, end - from);
+}
+
+static bool nmt_drops(uint32_t cp)
+{
+	return (cp >= 1 && cp <= 8) || cp == 0xB || (cp >= 0xE && cp <= 0x1F) || cp == 0x7F || cp == 0x8F || cp == 0x9F;
+}
+
+static bool nmt_blank(uint32_t cp)
+{
+	return cp == 9 || cp == 10 || cp == 12 || cp == 13 || cp == 0x1680 || (cp >= 0x200B && cp <= 0x200F) || cp == 0x2028 ||
+	       cp == 0x2029 || cp == 0x2581 || cp == 0xFEFF || cp == 0xFFFD;
+}
+
+static void filter(norm_kind kind, const char *s, size_t n, buf *out, bool *first)
+{
+	for (size_t i = 0; i < n;) {
+		uint32_t cp;
+		size_t k = utf8_get(s + i, n - i, &cp);
+		if (kind == NORM_ACCENTS ? unicode_mark(cp) : nmt_drops(cp)) {
+			if (i == 0)
+				*first = false;
+		} else if (kind == NORM_NMT && nmt_blank(cp)) {
+			buf_byte(out, ' ');
+		} else {
+			buf_add(out, s + i, k);
+		}
+		i += k;
+	}
+}
+
+static rebus_status replace(text_work *w, const norm_step *step, const char *s, size_t n, buf *out, bool *first)
+{
+	size_t done_to = 0;
+	regex_at at = {0};
+	for (;;) {
+		bool found = false;
+		if (step->regex) {
+			rebus_status status = regex_next(step->regex, &w->run, s, n, &at, &found, w->err);
+			if (status)
+				return status;
+		} else {
+			at.first = text_find(s, n, done_to, step->find);
+			found = at.first < n;
+			at.last = at.first + step->find.n;
+		}
+		if (!found)
+			break;
+		uint32_t cp;
+		if (at.first == 0 && at.last > 0 && (step->put.n == 0 || at.last > utf8_get(s, n, &cp)))
+			*first = false;
+		buf_add(out, s + done_to, at.first - done_to);
+		buf_add(out, step->put.s, step->put.n);
+		done_to = at.last;
+		if (out->failed)
+			break;
+	}
+	buf_add(out, s + done_to, n - done_to);
+	return REBUS_OK;
+}
+
+static rebus_status step_run(text_work *w, const norm_step *step, const char *s, size_t n, buf *out, bool *first)
+{
+	switch (step->kind) {
+	case NORM_FORM:
+		return unicode_normal(step->form, s, n, out, w->err);
+	case NORM_LOWER:
+		lower(s, n, out);
+		return REBUS_OK;
+	case NORM_STRIP:
+		strip(step, s, n, out, first);
+		return REBUS_OK;
+	case NORM_ACCENTS:
+	case NORM_NMT:
+		filter(step->kind, s, n, out, first);
+		return REBUS_OK;
+	case NORM_REPLACE:
+		return n ? replace(w, step, s, n, out, first) : REBUS_OK;
+	case NORM_PREPEND:
+		if (n)
+			buf_add(out, step->put.s, step->put.n);
+		buf_add(out, s, n);
+		return REBUS_OK;
+	case NORM_BYTES:
+		text_bytes_write(s, n, out);
+		return REBUS_OK;
+	}
+	return REBUS_OK;
+}
+
+rebus_status normalizer_run(text_work *w, const char *s, size_t n, bool *first, const buf **out)
+{
+	buf *to = &w->a;
+	to->size = 0;
+	if (!w->t->norm_count)
+		buf_add(to, s, n);
+	for (size_t i = 0; i < w->t->norm_count; i++) {
+		to = i % 2 ? &w->b : &w->a;
+		to->size = 0;
+		rebus_status status = step_run(w, &w->t->norms[i], s, n, to, first);
+		if (status == REBUS_OK)
+			status = buf_check(to, w->err, "a normalised text");
+		if (status)
+			return status;
+		s = to->data ? to->data : "";
+		n = to->size;
+	}
+	*out = to;
+	return buf_check(to, w->err, "a normalised text");
+}

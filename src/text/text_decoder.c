@@ -1,0 +1,581 @@
+/*
+ * text_decoder.c - ids to text: tokens, then the decoder of tokenizer.json, a list of steps from token list to token list.
+ *
+ *   ByteLevel      characters back to GPT-2's bytes; all in one, repaired to UTF-8
+ *   Metaspace      U+2581 to a space, none in the first token
+ *   Replace        in each token
+ *   ByteFallback   runs of <0x0A> to characters, to one U+FFFD a byte where the run is not UTF-8
+ *   Fuse           all in one
+ *   Strip          up to so many of one character off each token's ends
+ *   BPEDecoder     a suffix to a space, to nothing in the last token
+ *
+ * What is left is joined; without a decoder with spaces between. CLIPTokenizer then turns </w> into a space and strips.
+ * Reference: tokenizers 0.23, src/decoders; transformers 5, tokenization_clip.py and clean_up_tokenization.
+ *
+ * Streaming. The last ids are a window; the window's text only grows at its end as ids are pushed, and what can still
+ * change there is held back: U+FFFD at the end (bytes of an unfinished character), a run of byte tokens. When all of a long
+ * window's text was given out, its older ids are dropped, since they cannot matter any more.
+ */
+#include <string.h>
+
+#include "text/text_inside.h"
+
+enum { WINDOW_MOST = 96, WINDOW_KEPT = 24 };
+
+/* ------------------------------------------------------------------------------------------------ reading */
+static rebus_status one_char(const json *j, arena *a, text_span *out, const char *or_else, rebus_error *err)
+{
+	uint32_t cp;
+	rebus_status status = span_need(j, a, out, or_else, err);
+	if (!status && (!out->n || utf8_get(out->s, out->n, &cp) != out->n))
+		status = error_set(err, REBUS_FORMAT, "%s", or_else);
+	return status;
+}
+
+static rebus_status replace_read(tokenizer *t, const json *j, decode_step *step, rebus_error *err)
+{
+	rebus_status status = span_need(json_get(j, "content"), t->arena, &step->put, "tokenizer.json: decoder: Replace without content", err);
+	return status ? status : pattern_read(t, j, "tokenizer.json: decoder: Replace", &step->find, &step->regex, err);
+}
+
+static rebus_status step_read(tokenizer *t, const json *j, rebus_error *err)
+{
+	static const struct {
+		const char *type;
+		decode_kind kind;
+	} kinds[] = {
+		{"ByteLevel", DECODE_BYTES}, {"Metaspace", DECODE_METASPACE}, {"Replace", DECODE_REPLACE},   {"ByteFallback", DECODE_FALLBACK},
+		{"Fuse", DECODE_FUSE},       {"Strip", DECODE_STRIP},         {"BPEDecoder", DECODE_SUFFIX},
+	};
+	const char *type = json_text(json_get(j, "type"), NULL);
+	if (!type)
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: decoder: a step without its type");
+	size_t k = 0;
+	while (k < COUNT_OF(kinds) && strcmp(kinds[k].type, type) != 0)
+		k++;
+	if (k == COUNT_OF(kinds))
+		return error_set(err, REBUS_UNSUPPORTED, "tokenizer.json: decoder: type %.40s is not supported", type);
+	if (t->decode_count == PARTS_MOST)
+		return error_set(err, REBUS_LIMIT, "tokenizer.json: decoder: more than %d steps", PARTS_MOST);
+	decode_step *step = &t->decodes[t->decode_count++];
+	*step = (decode_step){.kind = kinds[k].kind};
+	int64_t start, stop;
+	rebus_status status;
+	switch (step->kind) {
+	case DECODE_REPLACE:
+		return replace_read(t, j, step, err);
+	case DECODE_METASPACE:
+		step->scheme = json_is(json_get(j, "prepend_scheme"), "never") ? SCHEME_NEVER : SCHEME_ALWAYS;
+		return one_char(json_get(j, "replacement"), t->arena, &step->find, "tokenizer.json: decoder: Metaspace: replacement is not one character", err);
+	case DECODE_STRIP:
+		if (!json_int(json_get(j, "start"), &start) || !json_int(json_get(j, "stop"), &stop) || start < 0 || stop < 0)
+			return error_set(err, REBUS_FORMAT, "tokenizer.json: decoder: Strip needs one character, start and stop");
+		step->start = (size_t)start;
+		step->stop = (size_t)stop;
+		return one_char(json_get(j, "content"), t->arena, &step->find, "tokenizer.json: decoder: Strip needs one character, start and stop", err);
+	case DECODE_SUFFIX:
+		status = span_need(json_get(j, "suffix"), t->arena, &step->find, "tokenizer.json: decoder: BPEDecoder without suffix", err);
+		return status || step->find.n ? status : error_set(err, REBUS_FORMAT, "tokenizer.json: decoder: BPEDecoder without suffix");
+	case DECODE_BYTES:
+	case DECODE_FALLBACK:
+	case DECODE_FUSE:
+		return REBUS_OK;
+	}
+	return REBUS_OK;
+}
+
+rebus_status decoder_read(tokenizer *t, const json *j, rebus_error *err)
+{
+	if (json_kind_of(j) == JSON_NONE || json_kind_of(j) == JSON_NULL)
+		return REBUS_OK;
+	t->has_decoder = true;
+	if (!json_is(json_get(j, "type"), "Sequence"))
+		return step_read(t, j, err);
+	const json *list = json_get(j, "decoders");
+	if (json_kind_of(list) != JSON_LIST)
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: decoder: Sequence without decoders");
+	for (size_t i = 0; i < json_count(list); i++) {
+		rebus_status status = decoder_read(t, json_at(list, i), err);
+		if (status)
+			return status;
+	}
+	return REBUS_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ steps */
+static void token_end(text_pieces *p, size_t from)
+{
+	pieces_add(p, from, p->text.size - from, -1, false);
+}
+
+static void bytes_step(const text_pieces *in, text_pieces *out)
+{
+	buf bytes;
+	buf_init(&bytes, in->text.from, WORK_MOST);
+	for (size_t i = 0; i < pieces_count(in); i++) {
+		const text_piece *p = pieces_at(in, i);
+		const char *s = pieces_text(in, i);
+		size_t before = bytes.size;
+		for (size_t k = 0; k < p->size;) {
+			uint32_t cp;
+			k += utf8_get(s + k, p->size - k, &cp);
+			int byte = text_char_to_byte(cp);
+			if (byte < 0) { /* one strange character: the token stands for itself */
+				bytes.size = before;
+				buf_add(&bytes, s, p->size);
+				break;
+			}
+			buf_byte(&bytes, byte);
+		}
+	}
+	if (bytes.failed)
+		out->text.failed = bytes.failed;
+	else
+		unicode_repair(bytes.data ? bytes.data : "", bytes.size, &out->text);
+	token_end(out, 0);
+	buf_free(&bytes);
+}
+
+static int hex_value(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* The byte of a token <0x0A>; -1: none. Rust's from_str_radix also takes a plus sign. */
+static int fallback_byte(const char *s, size_t n)
+{
+	if (n != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>')
+		return -1;
+	int high = s[3] == '+' ? 0 : hex_value(s[3]), low = hex_value(s[4]);
+	return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+static void run_end(buf *run, text_pieces *out)
+{
+	if (!run->size)
+		return;
+	size_t from = out->text.size;
+	if (utf8_valid(run->data, run->size))
+		buf_add(&out->text, run->data, run->size);
+	else
+		for (size_t i = 0; i < run->size; i++) {
+			buf_add(&out->text, "\xEF\xBF\xBD", 3);
+			if (i + 1 < run->size) {
+				token_end(out, from);
+				from = out->text.size;
+			}
+		}
+	token_end(out, from);
+	run->size = 0;
+}
+
+static void fallback_step(const text_pieces *in, text_pieces *out)
+{
+	buf run;
+	buf_init(&run, in->text.from, WORK_MOST);
+	for (size_t i = 0; i < pieces_count(in); i++) {
+		const text_piece *p = pieces_at(in, i);
+		const char *s = pieces_text(in, i);
+		int byte = fallback_byte(s, p->size);
+		if (byte >= 0) {
+			buf_byte(&run, byte);
+			continue;
+		}
+		run_end(&run, out);
+		size_t from = out->text.size;
+		buf_add(&out->text, s, p->size);
+		token_end(out, from);
+	}
+	run_end(&run, out);
+	if (run.failed)
+		out->text.failed = run.failed;
+	buf_free(&run);
+}
+
+static void replace_literal(const char *s, size_t n, text_span find, const char *put, size_t put_size, buf *out)
+{
+	for (size_t at = 0; at < n;) {
+		size_t hit = text_find(s, n, at, find);
+		buf_add(out, s + at, hit - at);
+		if (hit < n)
+			buf_add(out, put, put_size);
+		at = hit < n ? hit + find.n : n;
+	}
+}
+
+static rebus_status replace_step(const decode_step *step, const text_pieces *in, text_pieces *out, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	regex_run run = {0};
+	if (step->regex)
+		TRY(regex_run_begin(&run, in->text.size, err));
+	for (size_t i = 0; i < pieces_count(in); i++) {
+		const text_piece *p = pieces_at(in, i);
+		const char *s = pieces_text(in, i);
+		size_t from = out->text.size;
+		if (!step->regex) {
+			replace_literal(s, p->size, step->find, step->put.s, step->put.n, &out->text);
+		} else if (p->size) {
+			regex_at at = {0};
+			size_t done_to = 0;
+			bool found;
+			for (;;) {
+				TRY(regex_next(step->regex, &run, s, p->size, &at, &found, err));
+				if (!found || out->text.failed)
+					break;
+				buf_add(&out->text, s + done_to, at.first - done_to);
+				buf_add(&out->text, step->put.s, step->put.n);
+				done_to = at.last;
+			}
+			buf_add(&out->text, s + done_to, p->size - done_to);
+		}
+		token_end(out, from);
+	}
+done:
+	if (step->regex)
+		regex_run_end(&run);
+	return status;
+}
+
+static void strip_token(const decode_step *step, const char *s, size_t n, buf *out)
+{
+	size_t from = 0, end = n, unit = step->find.n;
+	for (size_t i = 0; i < step->start && n - from >= unit && memcmp(s + from, step->find.s, unit) == 0; i++)
+		from += unit;
+	for (size_t i = 0; i < step->stop && end - from >= unit && memcmp(s + end - unit, step->find.s, unit) == 0; i++)
+		end -= unit;
+	buf_add(out, s + from, end - from);
+}
+
+static void token_step(const decode_step *step, const text_pieces *in, text_pieces *out)
+{
+	size_t n = pieces_count(in);
+	for (size_t i = 0; i < n; i++) {
+		const text_piece *p = pieces_at(in, i);
+		const char *s = pieces_text(in, i);
+		size_t from = out->text.size;
+		bool edge = step->kind == DECODE_SUFFIX ? i + 1 == n : i == 0 && step->scheme != SCHEME_NEVER;
+		if (step->kind == DECODE_STRIP)
+			strip_token(step, s, p->size, &out->text);
+		else if (step->kind == DECODE_FUSE)
+			buf_add(&out->text, s, p->size);
+		else /* METASPACE and SUFFIX */
+			replace_literal(s, p->size, step->find, " ", edge ? 0 : 1, &out->text);
+		if (step->kind != DECODE_FUSE)
+			token_end(out, from);
+	}
+	if (step->kind == DECODE_FUSE)
+		token_end(out, 0);
+}
+
+static rebus_status step_run(const decode_step *step, const text_pieces *in, text_pieces *out, rebus_error *err)
+{
+	switch (step->kind) {
+	case DECODE_BYTES:
+		bytes_step(in, out);
+		return REBUS_OK;
+	case DECODE_FALLBACK:
+		fallback_step(in, out);
+		return REBUS_OK;
+	case DECODE_REPLACE:
+		return replace_step(step, in, out, err);
+	case DECODE_METASPACE:
+	case DECODE_FUSE:
+	case DECODE_STRIP:
+	case DECODE_SUFFIX:
+		token_step(step, in, out);
+		return REBUS_OK;
+	}
+	return REBUS_OK;
+}
+
+/* Tokens through the decoder's steps, joined; without what comes after the decoder. */
+rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf *out, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	text_pieces now, next;
+	pieces_init(&now, t->from);
+	pieces_init(&next, t->from);
+	for (size_t i = 0; i < n; i++) {
+		size_t size, from = now.text.size;
+		const char *s = text_token(t, id[i], &size);
+		if (!s || (skip_special && text_is_special(t, id[i])))
+			continue;
+		buf_add(&now.text, s, size);
+		token_end(&now, from);
+	}
+	for (size_t k = 0; k < t->decode_count; k++) {
+		TRY(buf_check(&now.text, err, "a decoded text"));
+		TRY(buf_check(&now.list, err, "a decoded text"));
+		pieces_clear(&next);
+		TRY(step_run(&t->decodes[k], &now, &next, err));
+		text_pieces swap = now;
+		now = next;
+		next = swap;
+	}
+	TRY(buf_check(&now.text, err, "a decoded text"));
+	TRY(buf_check(&now.list, err, "a decoded text"));
+	for (size_t i = 0; i < pieces_count(&now); i++) {
+		const text_piece *p = pieces_at(&now, i);
+		if (i && !t->has_decoder)
+			buf_byte(out, ' ');
+		if (p->size)
+			buf_add(out, pieces_text(&now, i), p->size);
+	}
+	status = buf_check(out, err, "a decoded text");
+done:
+	pieces_free(&now);
+	pieces_free(&next);
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ after the decoder */
+static bool python_blank(uint32_t cp)
+{
+	return unicode_white(cp) || (cp >= 0x1C && cp <= 0x1F);
+}
+
+/* Where str.strip() starts and ends. */
+static void strip_bounds(const char *s, size_t n, size_t *from, size_t *end)
+{
+	uint32_t cp;
+	size_t k;
+	*from = 0;
+	*end = n;
+	while (*from < n && (k = utf8_get(s + *from, n - *from, &cp)) && python_blank(cp))
+		*from += k;
+	while (*end > *from) {
+		size_t at = *end - 1;
+		while (at > *from && ((unsigned char)s[at] & 0xC0) == 0x80)
+			at--;
+		utf8_get(s + at, *end - at, &cp);
+		if (!python_blank(cp))
+			break;
+		*end = at;
+	}
+}
+
+static void clean_up(const tokenizer *t, buf *text)
+{
+	static const char *const pairs[][2] = {{" .", "."},   {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
+	                                       {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+	for (size_t i = 0; i < COUNT_OF(pairs) && text->size; i++) {
+		buf next;
+		buf_init(&next, t->from, text->limit);
+		replace_literal(text->data, text->size, (text_span){pairs[i][0], strlen(pairs[i][0])}, pairs[i][1], strlen(pairs[i][1]), &next);
+		if (next.failed)
+			text->failed = next.failed;
+		buf old = *text;
+		text->data = next.data;
+		text->size = next.size;
+		text->room = next.room;
+		buf_free(&old);
+	}
+}
+
+rebus_status text_decode(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf *out, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	buf plain, spaced;
+	buf_init(&plain, t->from, WORK_MOST);
+	buf_init(&spaced, t->from, WORK_MOST);
+	if (!t->strip_decoded && !t->clean_up) {
+		status = decoder_run(t, id, n, skip_special, out, err);
+		goto done;
+	}
+	TRY(decoder_run(t, id, n, skip_special, &plain, err));
+	if (t->strip_decoded && plain.size) {
+		size_t from, end;
+		replace_literal(plain.data, plain.size, t->bpe.o.suffix, " ", 1, &spaced);
+		TRY(buf_check(&spaced, err, "a decoded text"));
+		strip_bounds(spaced.data, spaced.size, &from, &end);
+		plain.size = 0;
+		buf_add(&plain, spaced.data + from, end - from);
+	}
+	if (t->clean_up)
+		clean_up(t, &plain);
+	TRY(buf_check(&plain, err, "a decoded text"));
+	if (plain.size)
+		buf_add(out, plain.data, plain.size);
+	status = buf_check(out, err, "a decoded text");
+done:
+	buf_free(&plain);
+	buf_free(&spaced);
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ streaming */
+void text_stream_begin(text_stream *s, const tokenizer *t, bool skip_special)
+{
+	*s = (text_stream){.t = t, .skip_special = skip_special};
+	ids_init(&s->window, t->from, 0);
+	buf_init(&s->text, t->from, WORK_MOST);
+	buf_init(&s->held, t->from, WORK_MOST);
+}
+
+void text_stream_free(text_stream *s)
+{
+	ids_free(&s->window);
+	buf_free(&s->text);
+	buf_free(&s->held);
+}
+
+static size_t steps_of(const tokenizer *t, decode_kind kind)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < t->decode_count; i++)
+		n += t->decodes[i].kind == kind && (kind != DECODE_STRIP || t->decodes[i].stop);
+	return n;
+}
+
+/* Nothing is sure before the end: clean-up, a Strip on the right, bytes within bytes, replacing in what was joined. */
+static bool hold_all(const tokenizer *t)
+{
+	bool joined = false;
+	for (size_t i = 0; i < t->decode_count; i++) {
+		const decode_step *step = &t->decodes[i];
+		if (step->kind == DECODE_REPLACE && (step->regex || joined))
+			return true;
+		joined = joined || step->kind == DECODE_FUSE || step->kind == DECODE_BYTES;
+	}
+	return t->clean_up || steps_of(t, DECODE_STRIP) || steps_of(t, DECODE_BYTES) > 1;
+}
+
+/* Bytes at the end of the window's text that later ids may change. */
+static size_t unsure(const text_stream *s, const char *text, size_t n)
+{
+	size_t end = n;
+	while (end >= 3 && memcmp(text + end - 3, "\xEF\xBF\xBD", 3) == 0)
+		end -= 3;
+	if (s->t->strip_decoded) { /* the beginning of </w> */
+		text_span suffix = s->t->bpe.o.suffix;
+		for (size_t k = suffix.n - 1; k > 0; k--)
+			if (end >= k && memcmp(text + end - k, suffix.s, k) == 0)
+				return n - end + k;
+	}
+	return n - end;
+}
+
+static bool ends_in_byte_run(const text_stream *s)
+{
+	const int32_t *id = ids_data(&s->window);
+	for (size_t i = ids_count(&s->window); i-- > 0;) {
+		size_t n;
+		const char *token = text_token(s->t, id[i], &n);
+		if (!token || (s->skip_special && text_is_special(s->t, id[i])))
+			continue;
+		return fallback_byte(token, n) >= 0;
+	}
+	return false;
+}
+
+/* The window's text as far as it is part of the stream, in s->text. */
+static rebus_status window_decode(text_stream *s, rebus_error *err)
+{
+	s->text.size = 0;
+	if (!s->t->strip_decoded)
+		return decoder_run(s->t, ids_data(&s->window), ids_count(&s->window), s->skip_special, &s->text, err);
+	buf plain;
+	buf_init(&plain, s->t->from, WORK_MOST);
+	rebus_status status = decoder_run(s->t, ids_data(&s->window), ids_count(&s->window), s->skip_special, &plain, err);
+	if (status == REBUS_OK && plain.size) {
+		size_t held = unsure(s, plain.data, plain.size); /* in characters that </w> has not eaten: keep it as it is */
+		replace_literal(plain.data, plain.size - held, s->t->bpe.o.suffix, " ", 1, &s->text);
+		buf_add(&s->text, plain.data + plain.size - held, held);
+		status = buf_check(&s->text, err, "a decoded text");
+	}
+	buf_free(&plain);
+	return status;
+}
+
+/* Moves the window's text up to `end` into held, then gives out of held what stripping cannot take any more. */
+static void give(text_stream *s, size_t end, const char **piece, size_t *n)
+{
+	while (s->done < end && ((unsigned char)s->text.data[s->done] & 0xC0) == 0x80) /* a decoder that took back what it gave */
+		s->done++;
+	if (end > s->done) {
+		buf_add(&s->held, s->text.data + s->done, end - s->done);
+		s->done = end;
+	}
+	s->given = s->held.size;
+	if (s->t->strip_decoded && s->held.size) {
+		size_t from, stop;
+		strip_bounds(s->held.data, s->held.size, &from, &stop);
+		if (!s->started && from) {
+			memmove(s->held.data, s->held.data + from, s->held.size - from);
+			s->held.size -= from;
+			stop -= from;
+		} else if (s->started && stop == from) {
+			stop = 0; /* nothing but blanks: they may be the last */
+		}
+		s->given = stop;
+	}
+	s->started = s->started || s->given;
+	*piece = s->held.data ? s->held.data : "";
+	*n = s->given;
+}
+
+/* Forgets the piece that the last call gave out. */
+static void forget(text_stream *s)
+{
+	if (s->given && s->held.size > s->given)
+		memmove(s->held.data, s->held.data + s->given, s->held.size - s->given);
+	s->held.size -= s->given;
+	s->given = 0;
+}
+
+static rebus_status window_shrink(text_stream *s, rebus_error *err)
+{
+	size_t n = ids_count(&s->window);
+	if (n < WINDOW_MOST || s->done != s->text.size || ends_in_byte_run(s) || hold_all(s->t))
+		return REBUS_OK;
+	memmove(s->window.bytes.data, s->window.bytes.data + (n - WINDOW_KEPT) * sizeof(int32_t), WINDOW_KEPT * sizeof(int32_t));
+	s->window.bytes.size = WINDOW_KEPT * sizeof(int32_t);
+	rebus_status status = window_decode(s, err);
+	s->done = s->text.size;
+	return status;
+}
+
+rebus_status text_stream_push(text_stream *s, int32_t id, const char **piece, size_t *n, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	const char *out = "";
+	size_t size = 0;
+	forget(s);
+	TRY(window_shrink(s, err));
+	ids_add(&s->window, id);
+	TRY(ids_check(&s->window, err));
+	if (!hold_all(s->t)) {
+		TRY(window_decode(s, err));
+		bool run = steps_of(s->t, DECODE_FALLBACK) && ends_in_byte_run(s);
+		size_t end = run ? 0 : s->text.size - unsure(s, s->text.data ? s->text.data : "", s->text.size);
+		give(s, end, &out, &size);
+	}
+	TRY(buf_check(&s->held, err, "a decoded text"));
+	*piece = out;
+	*n = size;
+done:
+	return status;
+}
+
+rebus_status text_stream_end(text_stream *s, const char **piece, size_t *n, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	const char *out = "";
+	size_t size = 0;
+	forget(s);
+	if (hold_all(s->t)) {
+		s->held.size = 0;
+		TRY(text_decode(s->t, ids_data(&s->window), ids_count(&s->window), s->skip_special, &s->held, err));
+		out = s->held.data ? s->held.data : "";
+		size = s->given = s->held.size;
+	} else {
+		TRY(window_decode(s, err));
+		give(s, s->text.size, &out, &size);
+	}
+	TRY(buf_check(&s->held, err, "a decoded text"));
+	*piece = out;
+	*n = size;
+done:
+	return status;
+}

@@ -1,0 +1,403 @@
+/*
+ * tokenizer.c - opening a tokenizer and sending texts through it; see tokenizer.h for the way and text_inside.h for the parts.
+ *
+ *   folder/tokenizer.json            the parts                          needed
+ *          tokenizer_config.json     class, special tokens, lengths     usual
+ *          config.json               model_type, which may decide the class
+ *          special_tokens_map.json   special tokens                     old folders
+ *          added_tokens.json         further tokens                     old folders
+ *
+ * Reference: transformers 5.23.0 (AutoTokenizer) over tokenizers 0.23 (src/tokenizer/mod.rs).
+ */
+#include <string.h>
+
+#include "text/text_inside.h"
+
+enum { SIDE_FILE_MOST = 32 << 20, VALUES_MOST = 20 << 20, SIDE_VALUES_MOST = 2 << 20 };
+
+/* ------------------------------------------------------------------------------------------------ opening */
+static rebus_status padding_read(tokenizer *t, const json *padding, const json *truncation, rebus_error *err)
+{
+	text_info *i = &t->info;
+	int64_t id = 0, type = 0;
+	if (padding) {
+		i->padding.stated = true;
+		json_int(json_get(json_get(padding, "strategy"), "Fixed"), &i->padding.length);
+		json_int(json_get(padding, "pad_to_multiple_of"), &i->padding.multiple);
+		json_int(json_get(padding, "pad_id"), &id);
+		json_int(json_get(padding, "pad_type_id"), &type);
+		if (id < 0 || id > INT32_MAX || type < 0 || type > INT32_MAX || i->padding.length < 0 || i->padding.multiple < 0)
+			return error_set(err, REBUS_FORMAT, "tokenizer.json: padding: a number is out of range");
+		i->padding.id = (int32_t)id;
+		i->padding.type_id = (int32_t)type;
+		i->pad_left = json_is(json_get(padding, "direction"), "Left") || (!json_has(padding, "direction") && i->pad_left);
+	}
+	if (truncation) {
+		i->truncation.stated = true;
+		json_int(json_get(truncation, "max_length"), &i->truncation.length);
+		json_int(json_get(truncation, "stride"), &i->truncation.stride);
+		if (i->truncation.length < 0 || i->truncation.stride < 0)
+			return error_set(err, REBUS_FORMAT, "tokenizer.json: truncation: a number is out of range");
+		i->truncate_left = json_is(json_get(truncation, "direction"), "Left");
+	}
+	return REBUS_OK;
+}
+
+static rebus_status side_read(const json *j, const char *name, bool *left, rebus_error *err)
+{
+	const json *side = json_get(j, name);
+	if (!side)
+		return REBUS_OK;
+	if (!json_is(side, "left") && !json_is(side, "right"))
+		return error_set(err, REBUS_FORMAT, "tokenizer_config.json: %s is neither left nor right", name);
+	*left = json_is(side, "left");
+	return REBUS_OK;
+}
+
+static rebus_status info_read(tokenizer *t, const class_rule *rule, const text_trees *j, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	text_info *i = &t->info;
+	const json *config = j->tokenizer_config, *inputs = json_get(config, "model_input_names");
+	double most;
+	*i = (text_info){.class_name = rule->name, .model_max_length = INT64_MAX, .pad_left = rule->pad_left};
+	i->type_ids = !rule->two_inputs;
+	TRY(padding_read(t, json_get(j->tokenizer, "padding"), json_get(j->tokenizer, "truncation"), err));
+	TRY(side_read(config, "padding_side", &i->pad_left, err));
+	TRY(side_read(config, "truncation_side", &i->truncate_left, err));
+	const json *length = json_get(config, "model_max_length");
+	if (json_real(length ? length : json_get(config, "max_len"), &most) && most >= 0 && most < 9e18)
+		i->model_max_length = (int64_t)most;
+	if (json_kind_of(inputs) == JSON_LIST) {
+		i->type_ids = false;
+		for (size_t k = 0; k < json_count(inputs); k++)
+			i->type_ids = i->type_ids || json_is(json_at(inputs, k), "token_type_ids");
+	}
+	const json *template = json_get(config, "chat_template");
+	for (size_t k = 0; json_kind_of(template) == JSON_LIST && k < json_count(template); k++)
+		if (json_is(json_get(json_at(template, k), "name"), "default"))
+			template = json_get(json_at(template, k), "template");
+	text_span text;
+	if (json_text(template, NULL)) {
+		if (!span_json(template, t->arena, &text))
+			return error_memory(err, "the chat template");
+		i->chat_template = text.s;
+	}
+	bool clean = false, really = false; /* for BPE the first alone does nothing */
+	json_flag(json_get(config, "clean_up_tokenization_spaces"), &clean);
+	json_flag(json_get(config, "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"), &really);
+	t->clean_up = clean && really;
+	json_flag(json_get(config, "split_special_tokens"), &t->added.split_special);
+done:
+	return status;
+}
+
+typedef rebus_status part_reader(tokenizer *t, const json *j, rebus_error *err);
+
+/* A part from the class's JSON where it rebuilds, else from the file. */
+static rebus_status part_read(tokenizer *t, const class_rule *rule, const char *own, const json *file, part_reader *read,
+                              rebus_error *err)
+{
+	if (!rule->rebuilt)
+		return read(t, file, err);
+	if (!own)
+		return REBUS_OK;
+	json *j = NULL;
+	rebus_status status = json_parse(own, strlen(own), rule->name, 1000, &j, err);
+	if (status == REBUS_OK)
+		status = read(t, j, err);
+	json_free(j);
+	return status;
+}
+
+static rebus_status model_read(tokenizer *t, const class_rule *rule, const json *file, rebus_error *err)
+{
+	const char *unk = t->named[TEXT_UNK];
+	bpe_options o = {.fuse_unk = rule->fuse_unk, .byte_fallback = rule->byte_fallback};
+	if (rule->unk_in_model && unk)
+		o.unk = (text_span){unk, strlen(unk)};
+	if (rule->suffix)
+		o.suffix = (text_span){rule->suffix, strlen(rule->suffix)};
+	return bpe_read(t, json_get(file, "model"), rule->rebuilt ? &o : NULL, err);
+}
+
+static rebus_status parts_read(tokenizer *t, const class_rule *rule, const text_trees *j, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	const json *file = j->tokenizer;
+	t->norms = arena_get(t->arena, PARTS_MOST, sizeof(*t->norms));
+	t->pres = arena_get(t->arena, PARTS_MOST, sizeof(*t->pres));
+	t->decodes = arena_get(t->arena, PARTS_MOST, sizeof(*t->decodes));
+	if (!t->norms || !t->pres || !t->decodes) {
+		status = error_memory(err, "a tokenizer");
+		goto done;
+	}
+	TRY(info_read(t, rule, j, err));
+	TRY(special_names(t, rule, j, err));
+	TRY(model_read(t, rule, file, err));
+	TRY(part_read(t, rule, rule->normalizer, json_get(file, "normalizer"), normalizer_read, err));
+	TRY(part_read(t, rule, rule->pre_tokenizer, json_get(file, "pre_tokenizer"), pretokenizer_read, err));
+	TRY(part_read(t, rule, rule->decoder, json_get(file, "decoder"), decoder_read, err));
+	TRY(special_add(t, rule, j, err));
+	for (size_t i = 0; i < TEXT_NAMED; i++)
+		t->named_id[i] = t->named[i] ? text_id(t, t->named[i]) : -1;
+	TRY(rule->clip_post ? post_clip(t, err) : post_read(t, json_get(file, "post_processor"), err));
+done:
+	return status;
+}
+
+static rebus_status map_parse(const char *text, size_t n, const char *name, size_t most_values, json **out, rebus_error *err)
+{
+	if (!utf8_valid(text, n)) /* what is decoded later is made of these strings */
+		return error_set(err, REBUS_FORMAT, "%s: not UTF-8", name);
+	rebus_status status = json_parse(text, n, name, most_values, out, err);
+	if (status == REBUS_OK && json_kind_of(*out) != JSON_MAP)
+		status = error_set(err, REBUS_FORMAT, "%s: not a map", name);
+	return status;
+}
+
+static rebus_status side_parse(const char *text, size_t n, const char *name, json **out, rebus_error *err)
+{
+	if (!text)
+		return REBUS_OK;
+	if (n > SIDE_FILE_MOST)
+		return error_set(err, REBUS_LIMIT, "%s: more than %d bytes", name, SIDE_FILE_MOST);
+	return map_parse(text, n, name, SIDE_VALUES_MOST, out, err);
+}
+
+rebus_status text_open_memory(arena *a, const text_files *f, tokenizer **out, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	json *file = NULL, *config = NULL, *map = NULL, *added = NULL, *model = NULL;
+	tokenizer *t = NULL;
+	if (f->tokenizer_json_size > TEXT_FILE_MOST) {
+		status = error_set(err, REBUS_LIMIT, "tokenizer.json: %zu bytes, more than %d", f->tokenizer_json_size, TEXT_FILE_MOST);
+		goto done;
+	}
+	TRY(map_parse(f->tokenizer_json, f->tokenizer_json_size, "tokenizer.json", VALUES_MOST, &file, err));
+	TRY(side_parse(f->tokenizer_config, f->tokenizer_config_size, "tokenizer_config.json", &config, err));
+	TRY(side_parse(f->special_tokens_map, f->special_tokens_map_size, "special_tokens_map.json", &map, err));
+	TRY(side_parse(f->added_tokens, f->added_tokens_size, "added_tokens.json", &added, err));
+	TRY(side_parse(f->config, f->config_size, "config.json", &model, err));
+	t = arena_zero(a, 1, sizeof(*t));
+	if (!t) {
+		status = error_memory(err, "a tokenizer");
+		goto done;
+	}
+	t->arena = a;
+	t->from = a->from;
+	class_rule rule = rule_choose(config, model, f->tokenizer_json, f->tokenizer_json_size);
+	t->strip_decoded = rule.strip_decoded;
+	text_trees trees = {file, config, map, added, model};
+	TRY(parts_read(t, &rule, &trees, err));
+	*out = t;
+	t = NULL;
+done:
+	text_close(t);
+	json_free(file);
+	json_free(config);
+	json_free(map);
+	json_free(added);
+	json_free(model);
+	return status;
+}
+
+void text_close(tokenizer *t)
+{
+	if (!t)
+		return;
+	for (size_t i = 0; i < t->norm_count; i++)
+		regex_close(t->norms[i].regex);
+	for (size_t i = 0; i < t->pre_count; i++)
+		regex_close(t->pres[i].regex);
+	for (size_t i = 0; i < t->decode_count; i++)
+		regex_close(t->decodes[i].regex);
+	regex_close(t->gpt2);
+	t->norm_count = t->pre_count = t->decode_count = 0;
+	t->gpt2 = NULL;
+}
+
+rebus_status text_open(arena *a, const char *folder, tokenizer **out, rebus_error *err)
+{
+	static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+	                                    "config.json"};
+	rebus_status status = REBUS_OK;
+	file_map maps[COUNT_OF(names)] = {0};
+	bool open[COUNT_OF(names)] = {0};
+	text_files f = {0};
+	const char **text[] = {&f.tokenizer_json, &f.tokenizer_config, &f.special_tokens_map, &f.added_tokens, &f.config};
+	size_t *size[] = {&f.tokenizer_json_size, &f.tokenizer_config_size, &f.special_tokens_map_size, &f.added_tokens_size,
+	                  &f.config_size};
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		buf path;
+		buf_init(&path, a->from, 4096);
+		buf_format(&path, "%s/%s", folder, names[i]);
+		status = buf_check(&path, err, "a path");
+		if (status == REBUS_OK && (i == 0 || file_exists(path.data))) {
+			status = file_open(&maps[i], path.data, i ? SIDE_FILE_MOST : TEXT_FILE_MOST, true, a->from, err);
+			open[i] = status == REBUS_OK;
+		}
+		buf_free(&path);
+		if (status)
+			goto done;
+		if (open[i]) {
+			*text[i] = maps[i].data ? (const char *)maps[i].data : "";
+			*size[i] = maps[i].size;
+		}
+	}
+	TRY(text_open_memory(a, &f, out, err));
+done:
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		if (open[i])
+			file_close(&maps[i]);
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ encoding */
+/* Cuts, normalises, cuts again: the text into w->now. */
+static rebus_status cut(text_work *w, const char *s, size_t n)
+{
+	rebus_status status = REBUS_OK;
+	added_cut(w->t, false, s, n, 0, true, &w->now);
+	TRY(buf_check(&w->now.list, w->err, "the pieces of a text"));
+	for (size_t i = 0; i < pieces_count(&w->now); i++) {
+		const text_piece *p = pieces_at(&w->now, i);
+		const buf *normal;
+		bool first = p->first;
+		if (p->id >= 0) {
+			pieces_add(&w->next, 0, 0, p->id, false);
+			continue;
+		}
+		TRY(normalizer_run(w, s + p->from, p->size, &first, &normal));
+		size_t base = w->next.text.size;
+		if (normal->size) {
+			buf_add(&w->next.text, normal->data, normal->size);
+			added_cut(w->t, true, normal->data, normal->size, base, first, &w->next);
+		}
+		TRY(buf_check(&w->next.text, w->err, "a normalised text"));
+	}
+	TRY(buf_check(&w->next.list, w->err, "the pieces of a text"));
+	text_pieces swap = w->now;
+	w->now = w->next;
+	w->next = swap;
+done:
+	return status;
+}
+
+static rebus_status encode(const tokenizer *t, const char *s, size_t n, ids *out, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	text_work w = {0};
+	buf repaired;
+	buf_init(&repaired, t->from, (size_t)3 * TEXT_INPUT_MOST);
+	if (n > TEXT_INPUT_MOST)
+		return error_set(err, REBUS_LIMIT, "text: %zu bytes, more than %d", n, TEXT_INPUT_MOST);
+	TRY(work_begin(&w, t, n, err));
+	if (!utf8_valid(s, n)) {
+		unicode_repair(s, n, &repaired);
+		TRY(buf_check(&repaired, err, "a text"));
+		s = repaired.data;
+		n = repaired.size;
+	}
+	if (n) {
+		TRY(cut(&w, s, n));
+		TRY(pretokenizer_run(&w));
+	}
+	for (size_t i = 0; i < pieces_count(&w.now); i++) {
+		const text_piece *p = pieces_at(&w.now, i);
+		if (p->id >= 0)
+			ids_add(out, p->id);
+		else
+			TRY(bpe_run(&w, pieces_text(&w.now, i), p->size, out));
+		TRY(ids_check(out, err));
+	}
+done:
+	work_end(&w);
+	buf_free(&repaired);
+	return status;
+}
+
+rebus_status text_encode_pair(const tokenizer *t, const char *a, size_t a_size, const char *b, size_t b_size, bool add_special,
+                              ids *out, ids *types, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	ids first, second;
+	ids_init(&first, t->from, 0);
+	ids_init(&second, t->from, 0);
+	TRY(encode(t, a, a_size, &first, err));
+	if (b_size)
+		TRY(encode(t, b, b_size, &second, err));
+	TRY(post_run(t, &first, b_size ? &second : NULL, add_special, out, types, err));
+done:
+	ids_free(&first);
+	ids_free(&second);
+	return status;
+}
+
+rebus_status text_encode(const tokenizer *t, const char *s, size_t n, bool add_special, ids *out, rebus_error *err)
+{
+	return text_encode_pair(t, s, n, NULL, 0, add_special, out, NULL, err);
+}
+
+/* ------------------------------------------------------------------------------------------------ lookups */
+int32_t text_id(const tokenizer *t, const char *token)
+{
+	size_t n = strlen(token);
+	const added_token *e = added_find(t, token, n);
+	return e ? e->id : vocabulary_find(&t->bpe.vocabulary, token, n);
+}
+
+const char *text_token(const tokenizer *t, int32_t id, size_t *n)
+{
+	const added_token *e = added_by_id(t, id);
+	const vocabulary_table *v = &t->bpe.vocabulary;
+	text_span s = {0};
+	if (e)
+		s = e->shown;
+	else if (id >= 0 && (size_t)id < v->ids && v->by_id[id])
+		s = v->entries[v->by_id[id] - 1].token;
+	if (n)
+		*n = s.n;
+	return s.s;
+}
+
+bool text_is_special(const tokenizer *t, int32_t id)
+{
+	size_t n;
+	const char *s = text_token(t, id, &n);
+	const added_token *e = s ? added_find(t, s, n) : NULL;
+	return e && e->ever_special;
+}
+
+size_t text_vocabulary(const tokenizer *t)
+{
+	size_t n = t->bpe.vocabulary.count;
+	for (size_t i = 0; i < t->added.count; i++) {
+		const text_span *s = &t->added.list[i].content;
+		n += vocabulary_find(&t->bpe.vocabulary, s->s, s->n) < 0;
+	}
+	return n;
+}
+
+const char *text_named_token(const tokenizer *t, text_named which)
+{
+	return which < TEXT_NAMED ? t->named[which] : NULL;
+}
+
+int32_t text_named_id(const tokenizer *t, text_named which)
+{
+	return which < TEXT_NAMED ? t->named_id[which] : -1;
+}
+
+const char *text_named_extra(const tokenizer *t, const char *name)
+{
+	for (size_t i = 0; i < t->extra_count; i++)
+		if (t->extras[i].name && strcmp(t->extras[i].name, name) == 0)
+			return t->extras[i].token;
+	return NULL;
+}
+
+const text_info *text_get_info(const tokenizer *t)
+{
+	return &t->info;
+}
