@@ -1,0 +1,98 @@
+/*
+ * family.h - what one file of src/models says of its family, and the model that is opened with it.
+ *
+ * A family is data (which fields of config.json, which tensors, what it reads) and a few functions that build nodes. Models
+ * compose: config.json's vision_config and text_config name families too, found in the same registry, so that LLaVA is any
+ * tower, a projector and any text model:
+ *
+ *     config.json ─► family `llava` ─┬─ vision_config.model_type ─► family `clip_vision_model`  (layers)
+ *                                    └─ text_config.model_type   ─► family `llama`              (layers, text)
+ *
+ * Nothing outside src/models asks for a model type.
+ */
+#ifndef REBUS_FAMILY_H
+#define REBUS_FAMILY_H
+
+#include "files/bind.h"
+#include "files/config.h"
+#include "parts/blocks.h"
+#include "parts/rope.h"
+
+typedef struct family family;
+
+typedef struct component { /* a family with its configuration and weights */
+	const family *f;
+	void *config, *weights;
+} component;
+
+/* What the token table needs to know of a tower. */
+typedef struct tower_shape {
+	int64_t channels, learned; /* planes; rows before the patches (class token) */
+	int32_t image[2], patch[2]; /* height, width */
+	int64_t positions;         /* rows of the position table, learned ones included; 0 none */
+} tower_shape;
+
+/* What it needs to know of a text model. */
+typedef struct text_shape {
+	int64_t vocabulary, positions; /* longest sequence */
+	int64_t eos;                   /* where PICK_END looks; 2: the highest id (old CLIP files), else the first eos */
+	int64_t rotary;                /* columns of a head that are turned, 0 none */
+	const float *inv_freq;         /* [rotary / 2] */
+	bool learned_order;            /* a learned table by place */
+} text_shape;
+
+typedef enum { PICK_FIRST, PICK_PATCHES, PICK_ALL, PICK_LAST, PICK_END } pick_rule;
+
+typedef struct sub_config { /* a part of a composed model */
+	const char *member;   /* of config.json; NULL: none */
+	const char *fallback; /* its model_type where it says none */
+	const char *prefixes; /* of its tensors, '|' separated, the first that fits counts */
+	bool exact;           /* it must be of the fallback's family */
+} sub_config;
+
+struct rebus_model;
+
+struct family {
+	const char *model_type;
+	const char *const *architectures; /* classes whose outputs are computed, NULL-terminated; NULL: only as a part */
+	unsigned abilities;               /* rebus_ability */
+	const char *prefixes;             /* of the family's own tensors */
+	const char *processor;            /* image processor class where the folder names none */
+	const char *const *ignored;       /* tensors that are no weights, NULL-terminated; NULL: none */
+
+	size_t config_size;
+	const field *fields;
+	size_t field_count;
+	size_t weights_size, layers_at;   /* layers_at: offset of the block_weights pointer in the weights, SIZE_MAX: none */
+	size_t layer_count_at;            /* offset of the int64_t in the configuration */
+	const weight_row *rows;
+	size_t row_count;
+	sub_config vision, text;
+
+	/* After the fields are read: what follows from them. May be NULL. */
+	rebus_status (*derive)(arena *a, void *config, rebus_error *err);
+	const tower_shape *(*tower)(const void *config);
+	const text_shape *(*words)(const void *config);
+
+	/* As a part: hidden[0] is what enters the first block, hidden[i] what leaves block i - 1; names start with `name`. */
+	void (*tower_layers)(net *n, const component *c, const char *name, node_id *hidden);
+	/* From embeddings to logits, outputs named on the way. */
+	void (*text_layers)(net *n, const component *c, const char *name, node_id embeddings);
+	node_id (*text_embedding)(net *n, const component *c, const char *name, bool features);
+
+	/* As a model. */
+	void (*build_vision)(net *n, const struct rebus_model *m);
+	void (*build_text)(net *n, const struct rebus_model *m);
+	pick_rule (*vision_pick)(const struct rebus_model *m);
+	pick_rule text_pick;
+	const weight *(*similarity_scale)(const struct rebus_model *m); /* two towers: logits = exp(scale) * cosine */
+	int64_t (*image_token)(const void *config);                     /* the id a picture's rows replace */
+};
+
+int64_t component_layers(const component *c); /* blocks, by the family's layer_count_at */
+const family *registry_find(const char *model_type);
+const family *registry_at(size_t i); /* NULL past the last */
+
+enum { MODEL_LAYERS = 1024 };
+
+#endif

@@ -1,0 +1,35 @@
+/* model.h - an opened model: configuration, parts, weights, processor, tokenizer, template. Read-only after opening. */
+#ifndef REBUS_MODEL_H
+#define REBUS_MODEL_H
+
+#include "models/family.h"
+#include "text/template.h"
+#include "text/tokenizer.h"
+#include "vision/processor.h"
+
+enum { MODEL_WARNINGS = 64 };
+
+struct rebus_model {
+	arena mem;
+	const char *folder;
+	const kernels *k;
+	json *config;
+	const char *architecture; /* config.json's first, or NULL */
+	component self, vision, text; /* vision and text may be self; f NULL: none */
+	safetensors *weights;
+	uint8_t *used;
+	processor *pictures;       /* NULL: the folder has none */
+	tokenizer *words;          /* NULL: the folder has none */
+	template_program *chat;    /* NULL: the folder has none */
+	const char *const *labels; /* [label_count] or NULL */
+	int64_t label_count;
+	int32_t eos[16];
+	int32_t eos_count;
+	const char *warnings[MODEL_WARNINGS];
+	size_t warning_count;
+};
+
+void model_warn(struct rebus_model *m, const char *text);
+rebus_status model_labels(struct rebus_model *m, const json *config, rebus_error *err);
+
+#endif

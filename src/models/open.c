@@ -1,0 +1,389 @@
+/*
+ * open.c - opening a folder: which family, its configuration and parts, weights, processor, tokenizer, template.
+ *
+ *     config.json ─► family (registry) ─► parts ─► weights bound and checked ─► processor, tokenizer, chat template
+ *
+ * Everything lives in the model's arena; weights stay where the mapped file has them. Nothing is computed here.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "files/hub.h"
+#include "models/model.h"
+
+enum { CONFIG_BYTES = 64 << 20, CONFIG_VALUES = 4 << 20, TEMPLATE_BYTES = 1 << 20 };
+
+rebus_model_options rebus_model_defaults(void)
+{
+	return (rebus_model_options){0};
+}
+
+void model_warn(struct rebus_model *m, const char *text)
+{
+	if (text && m->warning_count < MODEL_WARNINGS)
+		m->warnings[m->warning_count++] = text;
+}
+
+static const char *path_in(struct rebus_model *m, const char *file)
+{
+	return arena_format(&m->mem, "%s/%s", m->folder, file);
+}
+
+/* ------------------------------------------------------------------------------------------------ configuration */
+static rebus_status known_families(const char *type, rebus_error *err)
+{
+	char list[160] = "";
+	for (size_t i = 0, n = 0; registry_at(i); i++)
+		if (registry_at(i)->architectures && n + strlen(registry_at(i)->model_type) + 3 < sizeof list) {
+			memcpy(list + n, n ? ", " : "", n ? 2 : 0);
+			n += n ? 2 : 0;
+			memcpy(list + n, registry_at(i)->model_type, strlen(registry_at(i)->model_type) + 1);
+			n += strlen(registry_at(i)->model_type);
+		}
+	return error_set(err, REBUS_UNSUPPORTED, "config.json: model_type: %s, expected one of %s", type, list);
+}
+
+static rebus_status check_architecture(struct rebus_model *m, const family *f, rebus_error *err)
+{
+	m->architecture = json_text(json_at(json_get(m->config, "architectures"), 0), NULL);
+	if (!m->architecture)
+		return REBUS_OK;
+	for (size_t i = 0; f->architectures[i]; i++)
+		if (!strcmp(f->architectures[i], m->architecture))
+			return REBUS_OK;
+	return error_set(err, REBUS_UNSUPPORTED, "config.json: architectures: %s, expected %s", m->architecture, f->architectures[0]);
+}
+
+static rebus_status read_component(struct rebus_model *m, const family *f, const json *object, const char *where, component *out, rebus_error *err)
+{
+	out->f = f;
+	out->config = arena_zero(&m->mem, 1, f->config_size);
+	if (!out->config)
+		return error_memory(err, "config.json");
+	rebus_status status = config_read(&m->mem, object, where, f->fields, f->field_count, out->config, err);
+	if (!status && f->derive)
+		status = f->derive(&m->mem, out->config, err);
+	return status;
+}
+
+static rebus_status read_part(struct rebus_model *m, const sub_config *s, component *out, rebus_error *err)
+{
+	if (!s->member)
+		return REBUS_OK;
+	const json *object = json_get(m->config, s->member);
+	const char *type = json_text(json_get(object, "model_type"), NULL);
+	const family *f = registry_find(type ? type : s->fallback);
+	if (!f || (s->exact && strcmp(f->model_type, s->fallback)))
+		return error_set(err, REBUS_UNSUPPORTED, "config.json: %s.model_type: %s, expected %s", s->member, type, s->fallback);
+	bool tower = s == &m->self.f->vision;
+	if (tower ? !f->tower_layers : !f->text_layers)
+		return error_set(err, REBUS_UNSUPPORTED, "config.json: %s.model_type: %s is not a %s", s->member, f->model_type, tower ? "vision tower" : "text model");
+	const char *where = arena_format(&m->mem, "config.json: %s", s->member);
+	if (!where)
+		return error_memory(err, "config.json");
+	return read_component(m, f, object, where, out, err);
+}
+
+static rebus_status read_config(struct rebus_model *m, rebus_error *err)
+{
+	rebus_status status;
+	const char *path = path_in(m, "config.json");
+	if (!path)
+		return error_memory(err, "config.json");
+	TRY(json_load(path, CONFIG_BYTES, CONFIG_VALUES, &m->config, err));
+	const char *type = json_text(json_get(m->config, "model_type"), NULL);
+	if (!type)
+		return error_set(err, REBUS_FORMAT, "%s: model_type: missing, expected the name of a family", path);
+	const family *f = registry_find(type);
+	if (!f || !f->architectures)
+		return known_families(type, err);
+	TRY(check_architecture(m, f, err));
+	TRY(read_component(m, f, m->config, "config.json", &m->self, err));
+	TRY(read_part(m, &f->vision, &m->vision, err));
+	TRY(read_part(m, &f->text, &m->text, err));
+	if (f->tower)
+		m->vision = m->self;
+	if (f->words)
+		m->text = m->self;
+	TRY(model_labels(m, m->config, err));
+done:
+	return status;
+}
+
+/* id2label: {"0": "cat", ...}; a member that is missing or out of range is an error, since labels are what the user sees. */
+rebus_status model_labels(struct rebus_model *m, const json *config, rebus_error *err)
+{
+	const json *map = json_get(config, "id2label");
+	size_t count = json_count(map);
+	if (!count)
+		return REBUS_OK;
+	const char **labels = arena_zero(&m->mem, count, sizeof *labels);
+	if (!labels)
+		return error_memory(err, "labels");
+	json_each it = json_first(map);
+	while (json_next(&it)) {
+		char *end;
+		unsigned long i = strtoul(it.key, &end, 10);
+		const char *text = json_text(it.value, NULL);
+		if (end == it.key || *end || i >= count || !text)
+			return error_set(err, REBUS_FORMAT, "config.json: id2label: \"%.40s\" does not name one of %zu labels", it.key, count);
+		labels[i] = text;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (!labels[i])
+			return error_set(err, REBUS_FORMAT, "config.json: id2label: no label %zu of %zu", i, count);
+	m->labels = labels;
+	m->label_count = (int64_t)count;
+	return REBUS_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ weights */
+/* The first of '|' separated prefixes under which the first tensor of the table lies; the last one if none does. */
+static const char *find_prefix(struct rebus_model *m, const family *f, const char *prefixes)
+{
+	const char *p = prefixes ? prefixes : "", *best = NULL;
+	for (;;) {
+		size_t n = strcspn(p, "|");
+		best = arena_text(&m->mem, p, n);
+		if (!best || !p[n] || bind_has(m->weights, best, f->rows[0].names))
+			return best;
+		p += n + 1;
+	}
+}
+
+static rebus_status bind_component(struct rebus_model *m, component *c, const char *prefixes, rebus_error *err)
+{
+	const family *f = c->f;
+	c->weights = arena_zero(&m->mem, 1, f->weights_size);
+	const char *prefix = find_prefix(m, f, prefixes);
+	if (!c->weights || !prefix)
+		return error_memory(err, "weights");
+	bind_job job = {.from = m->weights, .prefix = prefix, .rows = f->rows, .count = f->row_count, .config = c->config, .into = c->weights, .used = m->used};
+	if (f->layers_at != SIZE_MAX) {
+		job.layer_count = component_layers(c);
+		job.layer_size = sizeof(block_weights);
+		job.layers = arena_zero(&m->mem, (size_t)job.layer_count, sizeof(block_weights));
+		if (!job.layers)
+			return error_memory(err, "weights");
+		memcpy((char *)c->weights + f->layers_at, &job.layers, sizeof job.layers);
+	}
+	return bind_weights(&m->mem, &job, err);
+}
+
+static rebus_status warn_unused(struct rebus_model *m, rebus_error *err)
+{
+	size_t ignored = 0, at = 0, count = 0;
+	while (m->self.f->ignored && m->self.f->ignored[ignored])
+		ignored++;
+	const tensor_info *first = NULL, *t;
+	while ((t = bind_unused(m->weights, m->used, m->self.f->ignored, ignored, &at))) {
+		first = first ? first : t;
+		count++;
+	}
+	if (!count)
+		return REBUS_OK;
+	const char *text = arena_format(&m->mem, "%zu tensors of the checkpoint are not used, the first is %s", count, first->name);
+	if (!text)
+		return error_memory(err, "a warning");
+	model_warn(m, text);
+	return REBUS_OK;
+}
+
+static rebus_status read_weights(struct rebus_model *m, bool copy, rebus_error *err)
+{
+	rebus_status status;
+	TRY(safetensors_open(&m->mem, m->folder, copy ? LOAD_COPY : LOAD_MAP, &m->weights, err));
+	m->used = bind_used(&m->mem, m->weights);
+	if (!m->used)
+		return error_memory(err, "weights");
+	const family *f = m->self.f;
+	TRY(bind_component(m, &m->self, f->prefixes, err));
+	if (f->tower)
+		m->vision = m->self;
+	else if (m->vision.f)
+		TRY(bind_component(m, &m->vision, f->vision.prefixes, err));
+	if (f->words)
+		m->text = m->self;
+	else if (m->text.f)
+		TRY(bind_component(m, &m->text, f->text.prefixes, err));
+	TRY(warn_unused(m, err));
+done:
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ processor, words */
+/* The path of a file of the folder, NULL where there is none. */
+static rebus_status find_file(struct rebus_model *m, const char *file, const char **path, rebus_error *err)
+{
+	const char *p = path_in(m, file);
+	if (!p)
+		return error_memory(err, file);
+	*path = file_exists(p) ? p : NULL;
+	return REBUS_OK;
+}
+
+static rebus_status read_processor(struct rebus_model *m, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	const char *old = NULL, *combined = NULL;
+	if (!m->vision.f)
+		return REBUS_OK;
+	TRY(find_file(m, "preprocessor_config.json", &old, err));
+	TRY(find_file(m, "processor_config.json", &combined, err));
+	if (!old && !combined)
+		return REBUS_OK;
+	processor *p = arena_zero(&m->mem, 1, sizeof *p);
+	if (!p)
+		return error_memory(err, "the image processor");
+	TRY(vision_processor_load(&m->mem, m->folder, m->self.f->processor, p, err));
+	for (int32_t i = 0; i < p->warning_count; i++)
+		model_warn(m, p->warnings[i]);
+	m->pictures = p;
+done:
+	return status;
+}
+
+static rebus_status parse_chat(struct rebus_model *m, const char *source, size_t size, const char *file, rebus_error *err)
+{
+	rebus_status status = template_parse(&m->mem, source, size, NULL, &m->chat, err);
+	return status ? error_prefix(err, status, "%s", file) : REBUS_OK;
+}
+
+/* chat_template.jinja, else chat_template.json, else the tokenizer's. */
+static rebus_status read_chat(struct rebus_model *m, rebus_error *err)
+{
+	rebus_status status;
+	file_map f = {0};
+	json *j = NULL;
+	const char *path = NULL, *s;
+	size_t n;
+	TRY(find_file(m, "chat_template.jinja", &path, err));
+	if (path) {
+		TRY(file_open(&f, path, TEMPLATE_BYTES, true, m->mem.from, err));
+		status = parse_chat(m, (const char *)f.data, f.size, "chat_template.jinja", err);
+		file_close(&f);
+		return status;
+	}
+	TRY(find_file(m, "chat_template.json", &path, err));
+	if (path) {
+		TRY(json_load(path, 2 * TEMPLATE_BYTES, 1000, &j, err));
+		s = json_text(json_get(j, "chat_template"), &n);
+		status = s ? parse_chat(m, s, n, "chat_template.json", err) : error_set(err, REBUS_FORMAT, "chat_template.json: chat_template: missing, expected text");
+		json_free(j);
+		return status;
+	}
+	s = text_get_info(m->words)->chat_template;
+	status = s ? parse_chat(m, s, strlen(s), "tokenizer_config.json: chat_template", err) : REBUS_OK;
+done:
+	return status;
+}
+
+static void add_eos(struct rebus_model *m, const json *j)
+{
+	int64_t id;
+	for (size_t i = 0; i < (json_kind_of(j) == JSON_LIST ? json_count(j) : 1) && m->eos_count < (int32_t)COUNT_OF(m->eos); i++)
+		if (json_int(json_kind_of(j) == JSON_LIST ? json_at(j, i) : j, &id) && id >= 0 && id <= INT32_MAX)
+			m->eos[m->eos_count++] = (int32_t)id;
+}
+
+/* generation_config.json, else config.json, else its text_config, else the tokenizer: as generate() finds it. */
+static rebus_status read_eos(struct rebus_model *m, rebus_error *err)
+{
+	rebus_status status;
+	json *g = NULL;
+	const char *path = NULL;
+	TRY(find_file(m, "generation_config.json", &path, err));
+	if (path) {
+		TRY(json_load(path, 1 << 20, 10000, &g, err));
+		add_eos(m, json_get(g, "eos_token_id"));
+		json_free(g);
+	}
+	if (!m->eos_count)
+		add_eos(m, json_get(m->config, "eos_token_id"));
+	if (!m->eos_count && m->self.f->text.member)
+		add_eos(m, json_get(json_get(m->config, m->self.f->text.member), "eos_token_id"));
+	if (!m->eos_count && m->words && text_named_id(m->words, TEXT_EOS) >= 0)
+		m->eos[m->eos_count++] = text_named_id(m->words, TEXT_EOS);
+done:
+	return status;
+}
+
+static rebus_status read_words(struct rebus_model *m, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	const char *path = NULL;
+	if (!m->text.f)
+		return REBUS_OK;
+	TRY(find_file(m, "tokenizer.json", &path, err));
+	if (path) {
+		TRY(text_open(&m->mem, m->folder, &m->words, err));
+		if (m->self.f->abilities & REBUS_GENERATES)
+			TRY(read_chat(m, err));
+	}
+	if (m->self.f->abilities & REBUS_GENERATES)
+		TRY(read_eos(m, err));
+done:
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ open, close */
+static rebus_status pick_level(struct rebus_model *m, const char *asked, rebus_error *err)
+{
+	const char *name = asked ? asked : getenv("REBUS_CPU");
+	cpu_level level = cpu_detect();
+	if (name && *name && !cpu_parse(name, &level))
+		return error_set(err, REBUS_MISUSE, "cpu level %s, expected portable, avx2, avx512 or neon", name);
+	m->k = kernels_get(level);
+	return REBUS_OK;
+}
+
+rebus_status rebus_model_open(const char *folder, const rebus_model_options *options, rebus_model **out, rebus_error *err)
+{
+	rebus_model_options o = options ? *options : rebus_model_defaults();
+	rebus_status status;
+	arena mem;
+	arena_init(&mem, o.allocator, 0);
+	rebus_model *m = arena_zero(&mem, 1, sizeof *m);
+	if (!m) {
+		arena_free(&mem);
+		return error_memory(err, "a model");
+	}
+	m->mem = mem;
+	TRY(pick_level(m, o.cpu, err));
+	TRY(hub_folder(&m->mem, folder, &m->folder, err));
+	TRY(read_config(m, err));
+	TRY(read_weights(m, o.copy, err));
+	TRY(read_processor(m, err));
+	TRY(read_words(m, err));
+	*out = m;
+	m = NULL;
+done:
+	rebus_model_close(m);
+	return status;
+}
+
+void rebus_model_close(rebus_model *m)
+{
+	if (!m)
+		return;
+	text_close(m->words);
+	safetensors_close(m->weights);
+	json_free(m->config);
+	arena mem = m->mem; /* the model lies in its own arena */
+	arena_free(&mem);
+}
+
+unsigned rebus_model_abilities(const rebus_model *m)
+{
+	return m->self.f->abilities & (m->labels ? ~0u : ~(unsigned)REBUS_CLASSIFIES);
+}
+
+const char *rebus_model_family(const rebus_model *m)
+{
+	return m->self.f->model_type;
+}
+
+const char *rebus_model_warning(const rebus_model *m, size_t number)
+{
+	return number < m->warning_count ? m->warnings[number] : NULL;
+}

@@ -1,0 +1,42 @@
+/* registry.c - the one list of families: a line here and a file beside it make a new one. */
+#include "models/family.h"
+
+#include <string.h>
+
+#define FAMILY_LIST(X)                                                                                                     \
+	X(vit)                                                                                                             \
+	X(clip)                                                                                                            \
+	X(clip_vision)                                                                                                     \
+	X(clip_text)                                                                                                       \
+	X(llama)                                                                                                           \
+	X(llava)
+
+#define X(name) extern const family family_##name;
+FAMILY_LIST(X)
+#undef X
+
+static const family *const list[] = {
+#define X(name) &family_##name,
+	FAMILY_LIST(X)
+#undef X
+};
+
+const family *registry_at(size_t i)
+{
+	return i < COUNT_OF(list) ? list[i] : NULL;
+}
+
+const family *registry_find(const char *model_type)
+{
+	for (size_t i = 0; i < COUNT_OF(list); i++)
+		if (!strcmp(list[i]->model_type, model_type))
+			return list[i];
+	return NULL;
+}
+
+int64_t component_layers(const component *c)
+{
+	int64_t n;
+	memcpy(&n, (const char *)c->config + c->f->layer_count_at, sizeof n);
+	return n;
+}

@@ -1,0 +1,122 @@
+/* blocks.c - see blocks.h. */
+#include "parts/blocks.h"
+
+#include <math.h>
+
+static const weight *present(const weight *w)
+{
+	return w && w->parts ? w : NULL;
+}
+
+static node_id norm(net *n, const char *name, node_id x, const weight *w, const weight *b, const block_options *o)
+{
+	return o->rms ? graph_rms_norm(n->g, name, x, w, (float)o->eps) : graph_layer_norm(n->g, name, x, w, present(b), (float)o->eps);
+}
+
+static node_id self_attention(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
+{
+	graph *g = n->g;
+	int32_t d = (int32_t)o->head_dim, wide = (int32_t)o->heads * d, narrow = (int32_t)o->kv_heads * d;
+	bool cached = n->size.cache > 0;
+	if (!n->self)
+		n->self = graph_slot_layout(g, "self", n->rows, cached ? n->cache : n->rows);
+	node_id qkv = graph_linear(g, graph_text(g, "%s.qkv", name), x, &w->qkv);
+	node_id q = graph_view(g, qkv, 0, wide), k = graph_view(g, qkv, wide, narrow), v = graph_view(g, qkv, wide + narrow, narrow);
+	if (o->rotary) {
+		q = graph_rotate(g, graph_text(g, "%s.rotary_q", name), q, n->angles, d, 0);
+		k = graph_rotate(g, graph_text(g, "%s.rotary_k", name), k, n->angles, d, 0);
+	}
+	if (cached) {
+		if (!n->where)
+			n->where = graph_slot_column(g, "cache row", n->rows, 1);
+		k = graph_cache(g, graph_text(g, "%s.cache_k", name), k, n->cache, n->where);
+		v = graph_cache(g, graph_text(g, "%s.cache_v", name), v, n->cache, n->where);
+	}
+	attention spec = {.heads = (int32_t)o->heads, .kv_heads = (int32_t)o->kv_heads, .head_dim = d, .v_dim = d};
+	spec.scale = (float)(1.0 / sqrt((double)d));
+	node_id y = graph_attend(g, graph_text(g, "%s.attend", name), q, k, v, &spec, n->self, 0, 0, 0);
+	return graph_linear(g, name, y, &w->out);
+}
+
+static node_id mlp(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
+{
+	graph *g = n->g;
+	node_id up = graph_linear(g, graph_text(g, "%s.up", name), x, &w->up);
+	if (!up)
+		return 0;
+	node_id h;
+	if (o->gated) {
+		int32_t half = graph_node(g, up)->width / 2;
+		h = graph_gate(g, graph_text(g, "%s.gate", name), o->act, graph_view(g, up, 0, half), graph_view(g, up, half, half));
+	} else {
+		h = graph_act(g, graph_text(g, "%s.act", name), o->act, up);
+	}
+	return graph_linear(g, name, h, &w->down);
+}
+
+node_id part_block(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
+{
+	graph *g = n->g;
+	const char *first = graph_text(g, "%s.%s", name, o->attention), *second = graph_text(g, "%s.%s", name, o->mlp);
+	node_id a = self_attention(n, first, norm(n, graph_text(g, "%s.norm1", name), x, &w->norm1, &w->norm1_bias, o), w, o);
+	x = graph_add(g, graph_text(g, "%s.middle", name), x, a);
+	node_id b = mlp(n, second, norm(n, graph_text(g, "%s.norm2", name), x, &w->norm2, &w->norm2_bias, o), w, o);
+	return graph_add(g, name, x, b);
+}
+
+static slot source_map(net *n)
+{
+	if (!n->source)
+		n->source = graph_slot_map(n->g, "embedding", n->rows, 1, false);
+	return n->source;
+}
+
+static node_id add_positions(net *n, const char *name, node_id x, const weight *table, int32_t taps)
+{
+	if (!n->position)
+		n->position = graph_slot_map(n->g, "position", n->rows, n->wants.train ? taps : POSITION_TAPS_MOST, false);
+	node_id t = graph_param(n->g, table);
+	node_id p = graph_move(n->g, graph_text(n->g, "%s.position", name), &t, 1, n->rows, n->position);
+	return graph_add(n->g, name, x, p);
+}
+
+node_id part_patch_embedding(net *n, const char *name, const weight *patch, const weight *class_row, const weight *position)
+{
+	graph *g = n->g;
+	node_id in = graph_input(g, "patches", n->patches, (int32_t)patch->in, &n->patches_in);
+	node_id rows[2] = {graph_linear(g, graph_text(g, "%s.patch", name), in, patch), 0};
+	int count = 1;
+	if (present(class_row))
+		rows[count++] = graph_param(g, class_row);
+	node_id x = graph_move(g, graph_text(g, "%s.rows", name), rows, count, n->rows, source_map(n));
+	return present(position) ? add_positions(n, name, x, position, POSITION_TAPS) : x;
+}
+
+node_id part_token_embedding(net *n, const char *name, const weight *table, bool features)
+{
+	node_id rows[2] = {graph_param(n->g, table), 0};
+	int count = 1;
+	if (features) {
+		node_id in = rows[count++] = graph_input(n->g, "features", n->features, (int32_t)table->in, &n->features_in);
+		if (n->wants.train) /* the seed of the gradient of whatever made them */
+			graph_want(n->g, in);
+	}
+	return graph_move(n->g, name, rows, count, n->rows, source_map(n));
+}
+
+node_id part_order_embedding(net *n, const char *name, node_id x, const weight *table)
+{
+	return add_positions(n, name, x, table, 1);
+}
+
+node_id part_pick(net *n, const char *name, node_id x)
+{
+	if (!n->pick)
+		n->pick = graph_slot_map(n->g, "pick", n->picked, 1, false);
+	return graph_move(n->g, name, &x, 1, n->picked, n->pick);
+}
+
+void part_angles(net *n, int64_t head_dim)
+{
+	n->angles = graph_input(n->g, "angles", n->rows, (int32_t)head_dim, &n->angles_in);
+}

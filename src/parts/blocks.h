@@ -1,0 +1,51 @@
+/*
+ * blocks.h - what families share: embeddings, pre-norm blocks, attention with a cache, projector.
+ *
+ * A block's weights are one struct that the families' tables bind into; a part that a family does not have stays with
+ * parts == 0 and is left out.
+ */
+#ifndef REBUS_BLOCKS_H
+#define REBUS_BLOCKS_H
+
+#include "parts/net.h"
+
+typedef struct block_weights {
+	weight norm1, norm1_bias; /* before attention */
+	weight qkv;               /* query, key, value stacked */
+	weight out;
+	weight norm2, norm2_bias; /* before the MLP */
+	weight up;                /* fc1; gated: gate and up stacked */
+	weight down;
+} block_weights;
+
+typedef struct block_options {
+	int64_t heads, kv_heads, head_dim;
+	double eps;
+	act_kind act;
+	bool rms;     /* RMS norm, else layer norm */
+	bool gated;   /* down(act(gate) * up), else down(act(up)) */
+	bool rotary;  /* queries and keys turned by net->angles, half-split pairs */
+	const char *attention, *mlp; /* how the reference calls the two halves, below the block's name */
+} block_options;
+
+/*
+ * x = x + attention(norm x); x = x + mlp(norm x). name: the block's module path. The layout is net->self, made here at the
+ * first call; with net->size.cache > 0 keys and values go through a cache of that many rows.
+ */
+node_id part_block(net *n, const char *name, node_id x, const block_weights *w, const block_options *o);
+
+/* Sources of a resampled position: what a gradient has room for (the reference's bicubic), and any. */
+enum { POSITION_TAPS = 16, POSITION_TAPS_MOST = 1 << 14 };
+
+/* Patches through their convolution, learned rows before them, a learned position added: net->source, net->position. */
+node_id part_patch_embedding(net *n, const char *name, const weight *patch, const weight *class_row, const weight *position);
+/* Rows of the token table (TEXT: id) and of features that another net made (IMAGE), in the table's order: net->source. */
+node_id part_token_embedding(net *n, const char *name, const weight *table, bool features);
+/* A learned table by place in the sequence, added: net->position. */
+node_id part_order_embedding(net *n, const char *name, node_id x, const weight *table);
+/* The rows heads are run on: net->pick. */
+node_id part_pick(net *n, const char *name, node_id x);
+/* An input of rotary angles for every token: net->angles_in. */
+void part_angles(net *n, int64_t head_dim);
+
+#endif

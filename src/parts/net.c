@@ -1,0 +1,76 @@
+/* net.c - see net.h. */
+#include "parts/net.h"
+
+#include <string.h>
+
+rebus_status net_new(net *n, const rebus_allocator *from, net_size size, net_wants wants, rebus_error *err)
+{
+	*n = (net){.size = size, .wants = wants};
+	arena_init(&n->mem, from, 0);
+	rebus_status status = graph_new(from, wants.train, &n->g, err);
+	if (status)
+		return status;
+	n->outputs = arena_get(&n->mem, NET_OUTPUTS, sizeof *n->outputs);
+	if (!n->outputs) {
+		net_free(n);
+		return error_memory(err, "a graph");
+	}
+	n->rows = graph_space(n->g, "tokens", size.rows);
+	n->picked = graph_space(n->g, "rows asked for", size.picked);
+	n->patches = graph_space(n->g, "patches", size.patches);
+	n->features = graph_space(n->g, "picture features", size.features);
+	n->cache = graph_space(n->g, "cache", size.cache);
+	return graph_check(n->g, err);
+}
+
+void net_free(net *n)
+{
+	graph_free(n->g);
+	arena_free(&n->mem);
+	*n = (net){0};
+}
+
+void net_see(net *n, const char *name, node_id id, output_kind kind, bool essential)
+{
+	if (!id || !(essential || n->wants.all || n->wants.train))
+		return;
+	if (n->output_count == NET_OUTPUTS) {
+		graph_fail(n->g, REBUS_LIMIT, "%s: more than %d outputs", name, NET_OUTPUTS);
+		return;
+	}
+	graph_keep(n->g, id);
+	n->outputs[n->output_count++] = (net_output){name, id, kind};
+}
+
+void net_see_hidden(net *n, const char *prefix, int64_t layer, node_id id)
+{
+	if (n->wants.hidden)
+		net_see(n, graph_text(n->g, "%shidden_states.%lld", prefix, (long long)layer), id, OUTPUT_ROWS, false);
+}
+
+const net_output *net_find(const net *n, const char *name)
+{
+	for (int32_t i = 0; i < n->output_count; i++)
+		if (!strcmp(n->outputs[i].name, name))
+			return &n->outputs[i];
+	return NULL;
+}
+
+rebus_status net_feed(const net *n, const net_run *r, arena *a, feed *out, rebus_error *err)
+{
+	rebus_status status = feed_new(a, n->g, out, err);
+	if (status)
+		return status;
+	out->rows[n->rows] = r->table->rows;
+	out->rows[n->picked] = r->pick ? r->pick->rows_out : 0;
+	out->rows[n->patches] = r->patch_rows;
+	out->rows[n->features] = r->feature_rows;
+	out->rows[n->cache] = n->size.cache;
+	const void *values[] = {r->patches, r->features, r->source, r->position, r->self, r->angles, r->where, r->pick};
+	slot slots[] = {n->patches_in, n->features_in, n->source, n->position, n->self, n->angles_in, n->where, n->pick};
+	static const float nothing[1];
+	for (size_t i = 0; i < COUNT_OF(slots); i++)
+		if (slots[i])
+			out->at[slots[i]] = values[i] ? values[i] : i < 2 ? nothing : NULL; /* an input without rows has no memory */
+	return REBUS_OK;
+}

@@ -1,0 +1,78 @@
+/*
+ * net.h - one graph with the spaces and slots that every family's graph shares, and the feeding of a run from a token table.
+ *
+ * A tower (pictures in) and a text model (tokens in) are each a net. A family builds nodes on it and names what may be seen:
+ *
+ *     patches ─► linear ─┐
+ *     class row ─────────┴─► move(source) ─► + move(position) ─► blocks(self) ─► norm ─► move(pick) ─► head
+ *     token table ───────┐
+ *     features ──────────┴─► move(source) ─► blocks(self, angles, cache) ─► norm ─► move(pick) ─► head
+ *
+ * Slots that a family does not use stay 0 and are not fed.
+ */
+#ifndef REBUS_NET_H
+#define REBUS_NET_H
+
+#include "graph/graph.h"
+#include "tokens/tokens.h"
+
+/* How an output's rows fall to sequences: as the rows of the table; one (or the picked rows) a sequence; or as they are. */
+typedef enum { OUTPUT_ROWS, OUTPUT_PICKED, OUTPUT_FLAT } output_kind;
+typedef struct net_output {
+	const char *name; /* the reference's: "last_hidden_state" */
+	node_id node;
+	output_kind kind;
+} net_output;
+enum { NET_OUTPUTS = 1100 };
+#define NET_EMBEDDING ".embedding" /* what rebus_embed gives; names with a dot in front are not the reference's */
+
+typedef struct net_size { /* maxima a net is planned for */
+	int64_t rows, patches, features, picked, cache;
+} net_size;
+
+typedef struct net_wants {
+	bool all;    /* every named output (trace), not only what the task needs */
+	bool hidden; /* hidden states of every layer too */
+	bool train;  /* parameters get gradients; no cache */
+} net_wants;
+
+typedef struct net {
+	graph *g;
+	net_size size;
+	net_wants wants;
+	space_id rows, patches, features, picked, cache;
+	slot patches_in;  /* input [patches, patch width] */
+	slot features_in; /* input [features, width]: rows another net made */
+	slot source;      /* map: where the embeddings' rows come from */
+	slot position;    /* map into a learned position table */
+	slot self;        /* layout over rows, or over the cache */
+	slot angles_in;   /* input [rows, 2 * half] */
+	slot where;       /* column: the cache row of each token */
+	slot pick;        /* map: rows that heads are run on */
+	node_id angles;
+	net_output *outputs; /* [NET_OUTPUTS] */
+	int32_t output_count;
+	arena mem;
+} net;
+
+rebus_status net_new(net *n, const rebus_allocator *from, net_size size, net_wants wants, rebus_error *err);
+void net_free(net *n);
+/* Names an output. essential: needed whatever was asked for. */
+void net_see(net *n, const char *name, node_id id, output_kind kind, bool essential);
+/* hidden_states.N; prefix "" or "vision." */
+void net_see_hidden(net *n, const char *prefix, int64_t layer, node_id id);
+const net_output *net_find(const net *n, const char *name);
+
+/* Everything a run is fed with; what a net has no slot for is ignored. */
+typedef struct net_run {
+	const tokens *table;
+	const float *patches, *features;
+	int64_t patch_rows, feature_rows;
+	const rowmap *source, *position, *pick;
+	const layout *self;
+	const float *angles;
+	const int32_t *where;
+} net_run;
+rebus_status net_feed(const net *n, const net_run *r, arena *a, feed *out, rebus_error *err);
+
+#endif
