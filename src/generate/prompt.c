@@ -1,0 +1,247 @@
+/* prompt.c - collecting pieces: rebus_prompt_* of rebus.h. Pictures are decoded and processed as they come. */
+#include "generate/prompt.h"
+
+#include <string.h>
+
+enum { PIECE_MOST = 1 << 20 };
+
+rebus_prompt_options rebus_prompt_defaults(void)
+{
+	return (rebus_prompt_options){0};
+}
+
+static bool parse_positions(const char *name, grid_method *out)
+{
+	static const struct {
+		const char *name;
+		grid_method method;
+	} list[] = {{"bicubic", GRID_BICUBIC}, {"bilinear", GRID_BILINEAR}, {"antialias", GRID_BICUBIC_WIDE}, {"none", GRID_NONE}};
+	*out = GRID_BICUBIC;
+	for (size_t i = 0; name && i < COUNT_OF(list); i++)
+		if (!strcmp(name, list[i].name)) {
+			*out = list[i].method;
+			return true;
+		}
+	return !name;
+}
+
+static rebus_status check_size(const rebus_model *m, const rebus_prompt_options *o, rebus_error *err)
+{
+	if (!o->height && !o->width)
+		return REBUS_OK;
+	if (!m->vision.f)
+		return error_set(err, REBUS_MISUSE, "size %dx%d: a %s model reads no pictures", o->height, o->width, rebus_model_family(m));
+	const tower_shape *t = m->vision.f->tower(m->vision.config);
+	if (o->height < t->patch[0] || o->width < t->patch[1] || o->height > 16384 || o->width > 16384)
+		return error_set(err, REBUS_MISUSE, "size %dx%d: expected at least one patch of %dx%d and at most 16384x16384", o->height, o->width, t->patch[0], t->patch[1]);
+	return REBUS_OK;
+}
+
+rebus_status rebus_prompt_new(const rebus_model *m, const rebus_prompt_options *options, rebus_prompt **out, rebus_error *err)
+{
+	rebus_prompt_options o = options ? *options : rebus_prompt_defaults();
+	grid_method positions;
+	if (!parse_positions(o.positions, &positions))
+		return error_set(err, REBUS_MISUSE, "positions %s, expected bicubic, bilinear, antialias or none", o.positions);
+	rebus_status status = check_size(m, &o, err);
+	if (status)
+		return status;
+	arena mem;
+	arena_init(&mem, m->mem.from, 0);
+	rebus_prompt *p = arena_zero(&mem, 1, sizeof *p);
+	if (!p) {
+		arena_free(&mem);
+		return error_memory(err, "a prompt");
+	}
+	*p = (rebus_prompt){.m = m, .mem = mem, .options = o, .positions = positions};
+	p->options.positions = NULL; /* the caller's string */
+	*out = p;
+	return REBUS_OK;
+}
+
+void rebus_prompt_free(rebus_prompt *p)
+{
+	if (!p)
+		return;
+	arena mem = p->mem; /* the prompt lies in its own arena */
+	arena_free(&mem);
+}
+
+static void *room_for(arena *a, void *list, int32_t count, int32_t *room, size_t size)
+{
+	if (count < *room)
+		return list;
+	int32_t next = *room ? 2 * *room : 8;
+	void *p = next <= PIECE_MOST ? arena_get(a, (size_t)next, size) : NULL;
+	if (p && count)
+		memcpy(p, list, (size_t)count * size);
+	if (p)
+		*room = next;
+	return p;
+}
+
+static rebus_status add_piece(rebus_prompt *p, piece x, rebus_error *err)
+{
+	piece *list = room_for(&p->mem, p->pieces, p->piece_count, &p->piece_room, sizeof *list);
+	if (!list)
+		return error_memory(err, "a prompt");
+	x.message = p->role_count;
+	p->pieces = list;
+	p->pieces[p->piece_count++] = x;
+	return REBUS_OK;
+}
+
+rebus_status rebus_prompt_text(rebus_prompt *p, const char *text, rebus_error *err)
+{
+	if (!(p->m->self.f->abilities & REBUS_READS_TEXT))
+		return error_set(err, REBUS_MISUSE, "a text: a %s model reads pictures only", rebus_model_family(p->m));
+	size_t n = strlen(text);
+	const char *copy = arena_text(&p->mem, text, n);
+	if (!copy)
+		return error_memory(err, "a prompt");
+	return add_piece(p, (piece){.text = copy, .size = n, .picture = -1}, err);
+}
+
+rebus_status rebus_prompt_message(rebus_prompt *p, const char *role, rebus_error *err)
+{
+	if (!(p->m->self.f->abilities & REBUS_GENERATES))
+		return error_set(err, REBUS_MISUSE, "a message: a %s model holds no conversation", rebus_model_family(p->m));
+	if (p->options.raw)
+		return error_set(err, REBUS_MISUSE, "a message: raw prompts have none");
+	const char **list = room_for(&p->mem, (void *)p->roles, p->role_count, &p->role_room, sizeof *list);
+	if (!list)
+		return error_memory(err, "a prompt");
+	p->roles = list; /* its room has been counted */
+	const char *copy = arena_text(&p->mem, role, strlen(role));
+	if (!copy)
+		return error_memory(err, "a prompt");
+	p->roles[p->role_count++] = copy;
+	return REBUS_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ pictures */
+/* The patch grid of a picture; positions are interpolated where it is not the checkpoint's own size. */
+static rebus_status make_grid(const rebus_prompt *p, grid_picture *g, rebus_error *err)
+{
+	const tower_shape *t = p->m->vision.f->tower(p->m->vision.config);
+	bool asked = p->options.height > 0;
+	if (g->px.channels != t->channels)
+		return error_set(err, REBUS_MISUSE, "a picture of %d planes, expected %lld", g->px.channels, (long long)t->channels);
+	g->rows = g->px.height / t->patch[0];
+	g->columns = g->px.width / t->patch[1];
+	if (!g->rows || !g->columns)
+		return error_set(err, REBUS_MISUSE, "a picture of %dx%d after processing, expected at least one patch of %dx%d", g->px.height, g->px.width, t->patch[0], t->patch[1]);
+	bool own = g->px.height == t->image[0] && g->px.width == t->image[1];
+	bool square = (int64_t)g->rows * g->columns == t->positions - t->learned && g->px.height == g->px.width;
+	g->resample = t->positions && !(asked ? square : own);
+	return REBUS_OK;
+}
+
+static rebus_status add_processed(rebus_prompt *p, pixels px, rebus_error *err)
+{
+	grid_picture g = {.px = px, .positions = p->positions};
+	rebus_status status = make_grid(p, &g, err);
+	if (status)
+		return status;
+	grid_picture *list = room_for(&p->mem, p->pictures, p->picture_count, &p->picture_room, sizeof *list);
+	if (!list)
+		return error_memory(err, "a picture");
+	p->pictures = list;
+	p->pictures[p->picture_count] = g;
+	status = add_piece(p, (piece){.image = true, .text = "", .picture = p->picture_count}, err);
+	p->picture_count += !status;
+	return status;
+}
+
+rebus_status prompt_add_pixels(rebus_prompt *p, const float *data, int32_t channels, int32_t height, int32_t width, rebus_error *err)
+{
+	size_t n = (size_t)channels * (size_t)height * (size_t)width;
+	float *copy = arena_get(&p->mem, n, sizeof *copy);
+	if (!copy)
+		return error_memory(err, "a picture");
+	memcpy(copy, data, n * sizeof *copy);
+	return add_processed(p, (pixels){copy, channels, height, width}, err);
+}
+
+static rebus_status reads_pictures(const rebus_prompt *p, rebus_error *err)
+{
+	if (!p->m->vision.f)
+		return error_set(err, REBUS_MISUSE, "a picture: a %s model reads text only", rebus_model_family(p->m));
+	if (!p->m->pictures)
+		return error_set(err, REBUS_IO, "%s: no preprocessor_config.json, so pictures cannot be prepared", p->m->folder);
+	return REBUS_OK;
+}
+
+/* Decoded pixels are scratch; only what the tower reads stays. */
+static rebus_status process(rebus_prompt *p, const picture *in, const char *name, rebus_error *err)
+{
+	vision_size size = {p->options.height, p->options.width};
+	pixels px;
+	rebus_status status = vision_process(&p->mem, p->m->pictures, in, p->options.pil ? VISION_PIL : VISION_TORCHVISION, size.height ? &size : NULL, &px, err);
+	if (!status)
+		status = add_processed(p, px, err);
+	return status ? error_prefix(err, status, "%s", name) : REBUS_OK;
+}
+
+rebus_status rebus_prompt_image_bytes(rebus_prompt *p, const void *bytes, size_t size, const char *name, rebus_error *err)
+{
+	rebus_status status = reads_pictures(p, err);
+	if (status)
+		return status;
+	arena scratch;
+	arena_init(&scratch, p->mem.from, 0);
+	picture pic;
+	status = vision_decode(&scratch, bytes, size, name, NULL, &pic, err);
+	if (!status)
+		status = process(p, &pic, name, err);
+	arena_free(&scratch);
+	return status;
+}
+
+rebus_status rebus_prompt_image_file(rebus_prompt *p, const char *path, rebus_error *err)
+{
+	rebus_status status = reads_pictures(p, err);
+	if (status)
+		return status;
+	arena scratch;
+	arena_init(&scratch, p->mem.from, 0);
+	picture pic;
+	status = vision_load(&scratch, path, NULL, &pic, err);
+	if (!status)
+		status = process(p, &pic, path, err);
+	arena_free(&scratch);
+	return status;
+}
+
+rebus_status rebus_prompt_image_rgb(rebus_prompt *p, const uint8_t *rgb, int32_t height, int32_t width, rebus_error *err)
+{
+	rebus_status status = reads_pictures(p, err);
+	if (status)
+		return status;
+	if (height < 1 || width < 1)
+		return error_set(err, REBUS_MISUSE, "a picture of %dx%d", height, width);
+	picture pic = {.width = width, .height = height, .channels = 3, .pixels = (uint8_t *)rgb};
+	return process(p, &pic, "picture", err);
+}
+
+int32_t prompt_texts(const rebus_prompt *p)
+{
+	int32_t n = 0;
+	for (int32_t i = 0; i < p->piece_count; i++)
+		n += !p->pieces[i].image;
+	return n;
+}
+
+int64_t prompt_feature_rows(const rebus_model *m, const grid_picture *g)
+{
+	const tower_shape *t = m->vision.f->tower(m->vision.config);
+	int64_t patches = (int64_t)g->rows * g->columns;
+	switch (m->self.f->vision_pick(m)) {
+	case PICK_PATCHES:
+		return patches;
+	case PICK_ALL:
+		return patches + t->learned;
+	default:
+		return 1;
+	}
+}

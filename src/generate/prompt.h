@@ -1,0 +1,59 @@
+/*
+ * prompt.h - what a caller put in, and what a run reads of it.
+ *
+ *   prompt: pieces in order (texts, pictures), maybe in messages
+ *      │ encoders                                    │ models that generate
+ *      ▼                                             ▼
+ *   every picture, every text a sequence          one sequence: template ─► ids ─► placeholders become picture rows
+ */
+#ifndef REBUS_PROMPT_H
+#define REBUS_PROMPT_H
+
+#include "models/model.h"
+#include "tokens/tokens.h"
+#include "vision/position_grid.h"
+
+typedef struct piece {
+	bool image;
+	const char *text; /* of `size` bytes, NUL after it */
+	size_t size;
+	int32_t picture; /* number in pictures */
+	int32_t message; /* number in roles */
+} piece;
+
+typedef struct grid_picture { /* a processed picture and its patch grid */
+	pixels px;
+	int32_t rows, columns;
+	bool resample; /* positions are interpolated, by this method: */
+	grid_method positions;
+} grid_picture;
+
+struct rebus_prompt {
+	const rebus_model *m;
+	arena mem;
+	rebus_prompt_options options;
+	grid_method positions;
+	piece *pieces;
+	grid_picture *pictures;
+	const char **roles; /* message 0 is the plain one, role NULL */
+	int32_t piece_count, piece_room, picture_count, picture_room, role_count, role_room;
+};
+
+/* One sequence of text to run: ids as the model reads them; picture rows have the placeholder's id. */
+typedef struct sequence {
+	int32_t *ids;
+	int32_t *picture; /* [count]: which of the prompt's pictures the row belongs to, -1 none */
+	int32_t count;
+} sequence;
+
+/* The one sequence of a model that generates; rows of picture p are feature_rows[p] many. */
+rebus_status prompt_sequence(const rebus_prompt *p, arena *a, const int64_t *feature_rows, sequence *out, rebus_error *err);
+/* A text of an encoder, cut to the longest the tokenizer states, unless whole. */
+rebus_status prompt_text_ids(const rebus_prompt *p, arena *a, const piece *t, bool whole, sequence *out, rebus_error *err);
+int32_t prompt_texts(const rebus_prompt *p);
+/* Adds values that are processed already ([channels, height, width], copied). */
+rebus_status prompt_add_pixels(rebus_prompt *p, const float *data, int32_t channels, int32_t height, int32_t width, rebus_error *err);
+/* How many rows the features of a picture have, by the family's pick rule. */
+int64_t prompt_feature_rows(const rebus_model *m, const grid_picture *g);
+
+#endif

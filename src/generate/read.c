@@ -1,0 +1,69 @@
+/* read.c - texts of an encoder: every text a sequence of its own, all in one run, nothing cached. */
+#include "generate/session_net.h"
+
+static int32_t end_row(const text_shape *w, const sequence *s)
+{
+	int32_t at = 0;
+	for (int32_t i = 0; i < s->count; i++) {
+		if (w->eos == 2 ? s->ids[i] > s->ids[at] : s->ids[i] == w->eos)
+			at = i;
+		if (w->eos != 2 && s->ids[i] == w->eos)
+			break;
+	}
+	return at;
+}
+
+static int32_t pick_of(const rebus_model *m, const text_shape *w, const sequence *s)
+{
+	switch (m->self.f->text_pick) {
+	case PICK_END:
+		return end_row(w, s);
+	case PICK_LAST:
+		return s->count - 1;
+	default:
+		return 0;
+	}
+}
+
+rebus_status session_read(rebus_session *s, const sequence *list, int32_t count, net_wants wants, arena *a, run_rows *rows, rebus_error *err)
+{
+	rebus_status status;
+	const rebus_model *m = s->m;
+	const text_shape *w = m->text.f->words(m->text.config);
+	int64_t total = 0;
+	tokens table;
+	rowmap source, position, pick;
+	layout self;
+	feed f;
+	for (int32_t i = 0; i < count; i++) {
+		if (list[i].count < 1)
+			return error_set(err, REBUS_MISUSE, "text %d: no tokens", i);
+		total += list[i].count;
+	}
+	size_t n = (size_t)count + 1;
+	*rows = (run_rows){.count = count, .row = arena_get(a, n, sizeof(int32_t)), .picked = arena_get(a, n, sizeof(int32_t))};
+	int32_t *picked = arena_get(a, n, sizeof *picked);
+	if (!rows->row || !rows->picked || !picked)
+		return error_memory(err, "texts");
+	TRY(tokens_new(a, total, &table, err));
+	for (int32_t i = 0; i < count; i++) {
+		rows->row[i] = (int32_t)table.rows;
+		rows->picked[i] = i;
+		picked[i] = (int32_t)table.rows + pick_of(m, w, &list[i]);
+		for (int32_t k = 0; k < list[i].count; k++)
+			tokens_add(&table, TOKEN_TEXT, i, k, -1, list[i].ids[k]);
+	}
+	rows->row[count] = (int32_t)table.rows;
+	rows->picked[count] = count;
+	TRY(session_net(s, false, (net_size){.rows = total, .picked = count}, wants, err));
+	int64_t base[TOKEN_KINDS] = {0, -1, -1, -1, -1};
+	TRY(tokens_map_sources(a, &table, base, w->vocabulary, &source, err));
+	TRY(tokens_map_order(a, &table, 0, w->positions, &position, err));
+	TRY(tokens_map_pick(a, picked, count, total, &pick, err));
+	TRY(tokens_layout(a, &table, true, &self, err));
+	net_run r = {.table = &table, .source = &source, .position = &position, .pick = &pick, .self = &self};
+	TRY(net_feed(&s->text.n, &r, a, &f, err));
+	TRY(plan_run(s->text.p, &f, &s->runner, s->options.stop, s->options.user, err));
+done:
+	return status;
+}

@@ -1,0 +1,204 @@
+/*
+ * see.c - pictures through the tower: every picture a sequence of its own, all in one run, each on its own patch grid.
+ *
+ *     picture 0:  class | 2 x 3 patches        picture 1:  class | 4 x 4 patches        one table of 1 + 6 + 1 + 16 rows
+ *     positions:  its own grid resampled from the table, or the table as it is          one row map
+ */
+#include <string.h>
+
+#include "generate/session.h"
+#include "generate/session_net.h"
+#include "vision/patches.h"
+
+rebus_status session_pictures(rebus_prompt *const *prompts, size_t count, arena *a, picture_list *out, rebus_error *err)
+{
+	int64_t total = 0;
+	for (size_t i = 0; i < count; i++)
+		total += prompts[i]->picture_count;
+	if (total > INT32_MAX / 4)
+		return error_set(err, REBUS_LIMIT, "%lld pictures in one call", (long long)total);
+	*out = (picture_list){.at = arena_get(a, (size_t)total, sizeof *out->at)};
+	if (!out->at)
+		return error_memory(err, "pictures");
+	for (size_t i = 0; i < count; i++)
+		for (int32_t k = 0; k < prompts[i]->picture_count; k++)
+			out->at[out->count++] = &prompts[i]->pictures[k];
+	return REBUS_OK;
+}
+
+typedef struct sight { /* a run being put together */
+	const tower_shape *shape;
+	const picture_list *list;
+	pick_rule pick;
+	int64_t patch_rows;
+	tokens table;
+	float *patches;
+	int32_t *picked; /* rows of the table that heads see */
+	int64_t picked_count;
+} sight;
+
+static bool picks(const sight *v, bool learned, int32_t order)
+{
+	return v->pick == PICK_ALL || (v->pick == PICK_PATCHES && !learned) || (v->pick == PICK_FIRST && order == 0);
+}
+
+static void add_picture(sight *v, int32_t i, int64_t *patch)
+{
+	const grid_picture *g = v->list->at[i];
+	const tower_shape *s = v->shape;
+	int32_t learned = (int32_t)s->learned, count = g->rows * g->columns;
+	for (int32_t k = 0; k < learned; k++)
+		tokens_add(&v->table, TOKEN_LEARNED, i, k, i, k);
+	tokens_add_grid(&v->table, TOKEN_IMAGE, i, learned, i, (int32_t)*patch, g->rows, g->columns);
+	int64_t row = v->table.rows - learned - count;
+	for (int32_t k = 0; k < learned + count; k++)
+		if (picks(v, k < learned, k))
+			v->picked[v->picked_count++] = (int32_t)(row + k);
+	vision_patches(g->px.data, g->px.channels, g->px.height, g->px.width, s->patch[0], s->patch[1], v->patches + *patch * s->channels * s->patch[0] * s->patch[1]);
+	*patch += count;
+}
+
+static rebus_status make_table(sight *v, arena *a, run_rows *rows, rebus_error *err)
+{
+	int64_t total = 0;
+	for (int32_t i = 0; i < v->list->count; i++) {
+		int64_t n = (int64_t)v->list->at[i]->rows * v->list->at[i]->columns;
+		v->patch_rows += n;
+		total += n + v->shape->learned;
+	}
+	if (total > INT32_MAX / 4)
+		return error_set(err, REBUS_LIMIT, "%lld picture tokens in one call", (long long)total);
+	rebus_status status = tokens_new(a, total, &v->table, err);
+	if (status)
+		return status;
+	size_t n = (size_t)v->list->count + 1;
+	v->patches = arena_get(a, (size_t)v->patch_rows, (size_t)(v->shape->channels * v->shape->patch[0] * v->shape->patch[1]) * sizeof(float));
+	v->picked = arena_get(a, (size_t)total, sizeof *v->picked);
+	*rows = (run_rows){.count = v->list->count, .row = arena_get(a, n, sizeof(int32_t)), .picked = arena_get(a, n, sizeof(int32_t))};
+	if (!v->patches || !v->picked || !rows->row || !rows->picked)
+		return error_memory(err, "pictures");
+	int64_t patch = 0;
+	for (int32_t i = 0; i < v->list->count; i++) {
+		rows->row[i] = (int32_t)v->table.rows;
+		rows->picked[i] = (int32_t)v->picked_count;
+		add_picture(v, i, &patch);
+	}
+	rows->row[v->list->count] = (int32_t)v->table.rows;
+	rows->picked[v->list->count] = (int32_t)v->picked_count;
+	return REBUS_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ positions */
+typedef struct map_room { /* a row map being written */
+	int32_t *start, *from;
+	float *coef;
+	int64_t taps;
+} map_room;
+
+static void one_source(map_room *m, int64_t row, int64_t from)
+{
+	m->start[row] = (int32_t)m->taps;
+	m->from[m->taps] = (int32_t)from;
+	m->coef[m->taps++] = 1.0f;
+}
+
+/* The weights of one picture's grid; taps 0: the table is taken as it is. */
+static rebus_status picture_taps(const sight *v, const grid_picture *g, arena *a, grid_taps *out, rebus_error *err)
+{
+	*out = (grid_taps){0};
+	if (!g->resample)
+		return REBUS_OK;
+	int32_t side = 0;
+	while ((int64_t)(side + 1) * (side + 1) <= v->shape->positions - v->shape->learned)
+		side++;
+	rebus_status status = vision_grid_taps(a, g->positions, (grid_size){side, side}, (grid_size){g->rows, g->columns}, out, err);
+	if (status && g->positions == GRID_NONE)
+		return error_set(err, REBUS_MISUSE, "positions none: a grid of %dx%d patches, expected the checkpoint's %dx%d", g->rows, g->columns, side, side);
+	return status;
+}
+
+/* Rows of one picture; taps whose weight is 0 are left out. */
+static void add_positions(const sight *v, const grid_picture *g, const grid_taps *t, int64_t row, map_room *m)
+{
+	int64_t learned = v->shape->learned, count = (int64_t)g->rows * g->columns;
+	for (int64_t k = 0; k < learned; k++)
+		one_source(m, row + k, k);
+	for (int64_t k = 0; k < count; k++) {
+		if (!t->taps) {
+			one_source(m, row + learned + k, learned + k);
+			continue;
+		}
+		m->start[row + learned + k] = (int32_t)m->taps;
+		for (int32_t j = 0; j < t->taps; j++)
+			if (t->coef[k * t->taps + j] != 0) {
+				m->from[m->taps] = (int32_t)learned + t->from[k * t->taps + j];
+				m->coef[m->taps++] = t->coef[k * t->taps + j];
+			}
+	}
+}
+
+static rebus_status make_positions(const sight *v, const run_rows *rows, arena *a, rowmap *out, rebus_error *err)
+{
+	grid_taps *taps = arena_get(a, (size_t)v->list->count, sizeof *taps);
+	int64_t most = v->table.rows;
+	if (!taps)
+		return error_memory(err, "positions");
+	for (int32_t i = 0; i < v->list->count; i++) {
+		rebus_status status = picture_taps(v, v->list->at[i], a, &taps[i], err);
+		if (status)
+			return status;
+		most += (int64_t)taps[i].cells * taps[i].taps;
+	}
+	if (most > INT32_MAX / 2)
+		return error_set(err, REBUS_LIMIT, "positions: %lld weights in one call", (long long)most);
+	map_room m = {.start = arena_get(a, (size_t)v->table.rows + 1, sizeof(int32_t)), .from = arena_get(a, (size_t)most, sizeof(int32_t)), .coef = arena_get(a, (size_t)most, sizeof(float))};
+	if (!m.start || !m.from || !m.coef)
+		return error_memory(err, "positions");
+	for (int32_t i = 0; i < v->list->count; i++)
+		add_positions(v, v->list->at[i], &taps[i], rows->row[i], &m);
+	m.start[v->table.rows] = (int32_t)m.taps;
+	*out = (rowmap){.rows_out = v->table.rows, .rows_in = v->shape->positions, .start = m.start, .from = m.from, .coef = m.coef};
+	return REBUS_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ the run */
+typedef struct sight_parts { /* what a net_run points to */
+	sight v;
+	rowmap source, position, pick;
+	layout self;
+} sight_parts;
+
+rebus_status session_sight(const rebus_model *m, const picture_list *list, arena *a, run_rows *rows, net_size *need, net_run *out, rebus_error *err)
+{
+	rebus_status status;
+	sight_parts *p = arena_zero(a, 1, sizeof *p);
+	if (!p)
+		return error_memory(err, "pictures");
+	sight *v = &p->v;
+	*v = (sight){.shape = m->vision.f->tower(m->vision.config), .list = list, .pick = m->self.f->vision_pick(m)};
+	TRY(make_table(v, a, rows, err));
+	int64_t base[TOKEN_KINDS] = {-1, 0, 0, v->patch_rows, -1};
+	TRY(tokens_map_sources(a, &v->table, base, v->patch_rows + v->shape->learned, &p->source, err));
+	TRY(make_positions(v, rows, a, &p->position, err));
+	TRY(tokens_map_pick(a, v->picked, v->picked_count, v->table.rows, &p->pick, err));
+	TRY(tokens_layout(a, &v->table, false, &p->self, err));
+	*need = (net_size){.rows = v->table.rows, .patches = v->patch_rows, .picked = v->picked_count};
+	*out = (net_run){.table = &v->table, .patches = v->patches, .patch_rows = v->patch_rows, .source = &p->source, .position = &p->position, .pick = &p->pick,
+		.self = &p->self};
+done:
+	return status;
+}
+
+rebus_status session_see(rebus_session *s, const picture_list *list, net_wants wants, arena *a, run_rows *rows, rebus_error *err)
+{
+	rebus_status status;
+	net_size need;
+	net_run r;
+	feed f;
+	TRY(session_sight(s->m, list, a, rows, &need, &r, err));
+	TRY(session_net(s, true, need, wants, err));
+	TRY(net_feed(&s->vision.n, &r, a, &f, err));
+	TRY(plan_run(s->vision.p, &f, &s->runner, s->options.stop, s->options.user, err));
+done:
+	return status;
+}

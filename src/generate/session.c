@@ -1,0 +1,120 @@
+/* session.c - opening and closing sessions, and making their nets; see session.h. */
+#include "generate/session_net.h"
+
+#include <string.h>
+
+rebus_session_options rebus_session_defaults(void)
+{
+	return (rebus_session_options){0};
+}
+
+rebus_status rebus_session_open(rebus_model *m, const rebus_session_options *options, rebus_session **out, rebus_error *err)
+{
+	rebus_session_options o = options ? *options : rebus_session_defaults();
+	rebus_status status = REBUS_OK;
+	arena mem;
+	arena_init(&mem, m->mem.from, 0);
+	rebus_session *s = arena_zero(&mem, 1, sizeof *s);
+	if (!s) {
+		arena_free(&mem);
+		return error_memory(err, "a session");
+	}
+	*s = (rebus_session){.m = m, .mem = mem, .options = o};
+	if (o.runner) {
+		s->runner = *o.runner;
+	} else {
+		TRY(team_open(o.threads ? o.threads : cpu_quota(), m->mem.from, &s->team, err));
+		s->runner = team_runner(s->team);
+	}
+	*out = s;
+	s = NULL;
+done:
+	rebus_session_close(s);
+	return status;
+}
+
+static void net_drop(rebus_session *s, run_net *r)
+{
+	if (r->p) {
+		plan_count c = plan_counts(r->p);
+		s->gone.runs += c.runs;
+		s->gone.steps += c.steps;
+		s->gone.products += c.products;
+	}
+	plan_free(r->p);
+	if (r->made)
+		net_free(&r->n);
+	*r = (run_net){0};
+}
+
+void rebus_session_close(rebus_session *s)
+{
+	if (!s)
+		return;
+	net_drop(s, &s->vision);
+	net_drop(s, &s->text);
+	team_close(s->team);
+	arena mem = s->mem; /* the session lies in its own arena */
+	arena_free(&mem);
+}
+
+static bool fits(const run_net *r, net_size need, net_wants wants)
+{
+	net_size have = r->n.size;
+	return r->p && !memcmp(&r->n.wants, &wants, sizeof wants) && need.rows <= have.rows && need.patches <= have.patches && need.features <= have.features &&
+	       need.picked <= have.picked && need.cache <= have.cache && !need.cache == !have.cache;
+}
+
+static rebus_status build(rebus_session *s, net *n, bool vision, net_size size, net_wants wants, rebus_error *err)
+{
+	rebus_status status = net_new(n, s->m->mem.from, size, wants, err);
+	if (status)
+		return status;
+	if (vision)
+		s->m->self.f->build_vision(n, s->m);
+	else
+		s->m->self.f->build_text(n, s->m);
+	status = graph_check(n->g, err);
+	if (status)
+		net_free(n);
+	return status;
+}
+
+rebus_status session_net(rebus_session *s, bool vision, net_size need, net_wants wants, rebus_error *err)
+{
+	run_net *r = vision ? &s->vision : &s->text;
+	if (fits(r, need, wants))
+		return REBUS_OK;
+	net_drop(s, r);
+	rebus_status status = build(s, &r->n, vision, need, wants, err);
+	if (status)
+		return status;
+	r->made = true;
+	status = plan_make(r->n.g, s->m->k, s->runner.threads, s->options.memory, s->m->mem.from, &r->p, err);
+	if (status)
+		net_drop(s, r);
+	s->plans += !status;
+	return status;
+}
+
+bool session_output(const run_net *r, const char *name, plan_rows *out, output_kind *kind)
+{
+	const net_output *o = r->p ? net_find(&r->n, name) : NULL;
+	if (!o)
+		return false;
+	*out = plan_output(r->p, o->node);
+	if (kind)
+		*kind = o->kind;
+	return true;
+}
+
+rebus_status session_measure_net(rebus_session *s, bool vision, net_size size, plan_info *out, rebus_error *err)
+{
+	net n;
+	rebus_status status = build(s, &n, vision, size, (net_wants){0}, err);
+	if (status)
+		return status;
+	status = plan_measure(n.g, s->m->k, s->runner.threads, s->m->mem.from, out, err);
+	net_free(&n);
+	return status;
+}

@@ -1,0 +1,12 @@
+/* session_net.h - what session.c offers to the other files of src/generate. */
+#ifndef REBUS_SESSION_NET_H
+#define REBUS_SESSION_NET_H
+
+#include "generate/session.h"
+
+/* Makes the net's graph and plan, unless what is there fits. */
+rebus_status session_net(rebus_session *s, bool vision, net_size need, net_wants wants, rebus_error *err);
+/* What its plan would take. */
+rebus_status session_measure_net(rebus_session *s, bool vision, net_size size, plan_info *out, rebus_error *err);
+
+#endif
