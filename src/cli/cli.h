@@ -1,0 +1,181 @@
+/*
+ * cli.h - what the files of the program share. Nothing here knows the library below its two public headers.
+ *
+ *   argv ─► options.c ─► cli_request ─► cmd_NAME.c ─► setup.c: model, session, prompts
+ *                                           │
+ *                                           ├─► output.c: results, kept until the command has succeeded ─► standard output
+ *                                           └─► rebus_error ─► main.c: one line on standard error, exit code
+ *
+ * The contract: results on standard output and nothing there when a command fails; warnings and progress on standard error;
+ * exit code 0 done, 1 failed, 2 misused, 130 and 143 stopped by SIGINT and SIGTERM.
+ */
+#ifndef REBUS_CLI_H
+#define REBUS_CLI_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rebus.h"
+#include "rebus_lab.h"
+
+#if defined(__GNUC__)
+#define CLI_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define CLI_PRINTF(text, first)
+#endif
+
+#define CLI_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define CLI_TRY(call)                                                                                                      \
+	do {                                                                                                               \
+		if ((status = (call)) != REBUS_OK)                                                                         \
+			goto done;                                                                                         \
+	} while (0)
+
+/* ------------------------------------------------------------------------------------------------ request (options.c) */
+typedef struct cli_piece {
+	bool picture;
+	const char *text; /* a path, or the text itself */
+} cli_piece;
+
+/* Grows by doubling; items of one size. */
+typedef struct cli_list {
+	void *items;
+	size_t count, room;
+} cli_list;
+
+/* What the command line says. Numbers are -1 where nothing was said; texts are NULL then. */
+typedef struct cli_request {
+	const char *model, *cpu, *load, *batch, *inputs, *out, *files, *positions, *backend, *plain;
+	cli_list pieces; /* cli_piece, in the order given */
+	cli_list labels; /* const char * */
+	bool json, quiet, raw, bare, hidden_states, ignore_eos, profile, weights, restart, help;
+	int64_t threads, height, width, max_tokens, top, top_k, seed, repeat, copies, batch_size;
+	double temperature, top_p;
+} cli_request;
+
+/* One bit a command, to say which options it takes. */
+enum {
+	CLI_ASK = 1,
+	CLI_BENCH = 2,
+	CLI_CLASSIFY = 4,
+	CLI_EMBED = 8,
+	CLI_INSPECT = 16,
+	CLI_SEARCH = 32,
+	CLI_TOKENS = 64,
+	CLI_TRACE = 128,
+	CLI_ALL = 255
+};
+
+/* What an argument that is no option means. */
+typedef enum { PLAIN_NONE, PLAIN_PICTURES, PLAIN_TEXT, PLAIN_INDEX, PLAIN_MODEL } cli_plain;
+
+typedef struct cli_command {
+	const char *name;
+	unsigned bit;
+	cli_plain plain;
+	const char *summary;  /* for the list of commands */
+	const char *usage;    /* after "rebus NAME [options]" */
+	const char *about;    /* paragraphs, wrapped */
+	const char *examples; /* lines */
+	const char *model;    /* the folder of models/ that stands in for -m */
+	rebus_status (*run)(const cli_request *r, rebus_error *err);
+} cli_command;
+
+extern const cli_command cli_ask, cli_bench, cli_classify, cli_embed, cli_inspect, cli_search, cli_tokens, cli_trace;
+
+rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_request *out, rebus_error *err);
+void cli_request_free(cli_request *r);
+void cli_print_options(unsigned bit, int (*print)(const char *format, ...)); /* the table, for --help */
+size_t cli_distance(const char *a, const char *b);                           /* edits between two words */
+
+/* ------------------------------------------------------------------------------------------------ output (output.c) */
+rebus_status cli_error(rebus_error *err, rebus_status code, const char *format, ...) CLI_PRINTF(3, 4);
+rebus_status cli_no_memory(rebus_error *err);
+/* Room for one more item; NULL: no memory. */
+void *cli_list_add(cli_list *l, size_t size);
+void cli_list_free(cli_list *l);
+
+/* Results. They are kept until cli_out_flush, so that a command that fails prints none. */
+typedef struct cli_out {
+	char *data;
+	size_t size, room;
+	bool failed; /* no memory */
+} cli_out;
+void cli_put(cli_out *o, const char *text, size_t size);
+void cli_print(cli_out *o, const char *format, ...) CLI_PRINTF(2, 3);
+void cli_print_json(cli_out *o, const char *text); /* as a JSON string; what is not UTF-8 becomes U+FFFD */
+void cli_print_float(cli_out *o, double value);    /* as JSON; null where it is not finite */
+/* Writes all to standard output and forgets it. Fails with IO: full disk, closed pipe. */
+rebus_status cli_out_flush(cli_out *o, rebus_error *err);
+void cli_out_free(cli_out *o);
+
+void cli_say(const char *text); /* one line "rebus: TEXT" on standard error */
+
+/* A bar with count, rate and remaining time; only where standard error is a terminal. */
+typedef struct cli_progress {
+	const char *what;
+	size_t done, total, from; /* from: done before this call, which the rate leaves out */
+	double began, shown;
+	bool visible;
+} cli_progress;
+void cli_progress_begin(cli_progress *p, const cli_request *r, const char *what, size_t total, size_t from);
+void cli_progress_move(cli_progress *p, size_t done);
+void cli_progress_clear(cli_progress *p); /* before anything else is written, and at the end */
+
+/* ------------------------------------------------------------------------------------------------ setup (setup.c) */
+/* The signal that asked to stop; 0: none. */
+int cli_stopped(void);
+rebus_status cli_signals(rebus_error *err);
+rebus_status cli_check_stop(rebus_error *err);
+
+typedef struct cli_engine {
+	rebus_model *model;
+	rebus_session *session;
+	const char *folder; /* what was opened */
+	char found[4096];
+} cli_engine;
+/* with_session false: the model alone, for what computes nothing. */
+rebus_status cli_engine_open(cli_engine *e, const cli_command *command, const cli_request *r, bool with_session,
+                             rebus_error *err);
+void cli_engine_close(cli_engine *e);
+void cli_engine_warn(const cli_engine *e, const cli_request *r); /* the model's warnings */
+
+rebus_status cli_prompt_new(const cli_engine *e, const cli_request *r, rebus_prompt **out, rebus_error *err);
+rebus_status cli_prompt_add(rebus_prompt *p, const cli_piece *piece, rebus_error *err);
+/* The prompt that the options give: pieces, then the plain text. */
+rebus_status cli_prompt_from(const cli_engine *e, const cli_request *r, rebus_prompt **out, rebus_error *err);
+/* Fails with MISUSE unless there is an input: pieces, a plain text, or a batch and neither. */
+rebus_status cli_check_input(const char *command, const cli_request *r, rebus_error *err);
+/* Fails with IO where a file cannot be made at this path: no such folder, no permission, a folder of that name. */
+rebus_status cli_check_out(const char *path, rebus_error *err);
+
+/* ------------------------------------------------------------------------------------------------ lines (lines.c) */
+/* Lines of a file, or of standard input for "-". */
+typedef struct cli_lines {
+	const char *path;
+	void *file;
+	char *line; /* without its end */
+	size_t size, room, number;
+} cli_lines;
+rebus_status cli_lines_open(cli_lines *l, const char *path, rebus_error *err);
+rebus_status cli_lines_next(cli_lines *l, bool *got, rebus_error *err); /* got false: the end */
+void cli_lines_close(cli_lines *l);
+
+/* Prompts of a --batch file, `most` at a time. */
+typedef struct cli_batch {
+	cli_lines lines;
+	rebus_prompt **prompts;
+	size_t count, room, first; /* first: number of prompts[0] in the file, from 0 */
+} cli_batch;
+rebus_status cli_batch_open(cli_batch *b, const char *path, rebus_error *err);
+/* The next prompts, replacing the last ones; count 0 at the end. */
+rebus_status cli_batch_next(cli_batch *b, const cli_engine *e, const cli_request *r, size_t most, rebus_error *err);
+void cli_batch_close(cli_batch *b);
+
+/* Pictures and texts of encoders: pieces, --files, --batch, in this order. Adds cli_piece whose texts live in `texts`. */
+rebus_status cli_inputs(const cli_request *r, cli_list *pieces, cli_list *texts, rebus_error *err);
+void cli_texts_free(cli_list *texts);
+
+#endif

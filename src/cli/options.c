@@ -1,0 +1,359 @@
+/*
+ * options.c - the command line: one table says every option's name, commands, kind, range and help.
+ *
+ *   --name VALUE   --name=VALUE   -n VALUE   -nVALUE   --flag   --  (what follows is no option)
+ *
+ * A value is the next argument whatever it begins with, so texts may begin with a dash. An option given twice counts as
+ * the last says, except pieces and labels, which add up in order. The same name may stand in the table more than once, for
+ * commands where it has another default.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum { FLAG, WORD, CHOICE, WHOLE, REAL, SIZE, IMAGE, TEXT, LABEL } option_kind;
+
+typedef struct {
+	const char *name;
+	char letter;
+	option_kind kind;
+	unsigned commands;
+	size_t field; /* in cli_request */
+	const char *value; /* its name in the help; of a CHOICE the words, apart by | */
+	double low, high;
+	const char *help;
+} option;
+
+#define FIELD(name) offsetof(cli_request, name)
+#define PROMPTS (CLI_ASK | CLI_TRACE | CLI_TOKENS | CLI_BENCH | CLI_INSPECT)
+#define BATCHES (CLI_ASK | CLI_TRACE | CLI_TOKENS | CLI_BENCH | CLI_CLASSIFY | CLI_EMBED)
+#define MOST_TOKENS 1e6
+
+static const option table[] = {
+	{"--model", 'm', WORD, CLI_ALL, FIELD(model), "DIR", 0, 0,
+	 "checkpoint folder, or ORG/NAME found in the Hugging Face cache (default: $REBUS_MODEL, else the model that comes with "
+	 "rebus, named above)"},
+	{"--image", 0, IMAGE, CLI_ALL, FIELD(pieces), "FILE", 0, 0, "a picture (JPEG, PNG); repeatable, order counts"},
+	{"--text", 0, TEXT, CLI_ALL & ~(unsigned)CLI_CLASSIFY, FIELD(pieces), "STRING", 0, 0,
+	 "a text, UTF-8 as it stands; repeatable, order counts"},
+	{"--batch", 0, WORD, BATCHES, FIELD(batch), "FILE.jsonl", 0, 0,
+	 "inputs from a file (- is standard input), one JSON object a line: {\"image\": FILE or [FILES], \"text\": T}, "
+	 "{\"content\": [{\"text\": T}, {\"image\": FILE}, ...]} or {\"messages\": [{\"role\": \"user\", \"content\": T or [...]}, "
+	 "...]}; names count from the current folder"},
+	{"--files", 0, WORD, CLI_CLASSIFY | CLI_EMBED, FIELD(files), "LIST", 0, 0,
+	 "more pictures, a name a line, from a file (- is standard input)"},
+	{"--label", 0, LABEL, CLI_CLASSIFY, FIELD(labels), "TEXT", 0, 0,
+	 "a text to choose from, repeatable, as it stands (no template is added); for models that have no labels of their own"},
+	{"--top", 0, WHOLE, CLI_CLASSIFY, FIELD(top), "K", 0, 1e9, "how many labels to print, best first; 0: all (default: 5)"},
+	{"--top", 0, WHOLE, CLI_SEARCH, FIELD(top), "K", 0, 1e9, "how many files to print, best first; 0: all (default: 10)"},
+	{"--output", 'o', WORD, CLI_TRACE, FIELD(out), "OUT.safetensors", 0, 0,
+	 "the file to write; it appears when it is complete, or stays as it was (required)"},
+	{"--output", 'o', WORD, CLI_EMBED, FIELD(out), "OUT", 0, 0,
+	 "the file to write, OUT.npy (the names go to OUT.npy.files), OUT.safetensors or OUT.jsonl; without it, --json prints the "
+	 "vectors"},
+	{"--restart", 0, FLAG, CLI_EMBED, FIELD(restart), NULL, 0, 0, "do not resume from OUT.part, begin anew"},
+	{"--batch-size", 0, WHOLE, CLI_EMBED | CLI_CLASSIFY | CLI_ASK, FIELD(batch_size), "N", 1, 65536,
+	 "how many inputs run packed in one pass (default: 32)"},
+	{"--raw", 0, FLAG, PROMPTS, FIELD(raw), NULL, 0, 0,
+	 "no chat template: texts are joined with nothing between, pictures stand where the texts hold the model's placeholder, or "
+	 "in order"},
+	{"--no-special", 0, FLAG, CLI_TOKENS | CLI_ASK | CLI_TRACE, FIELD(bare), NULL, 0, 0, "no special tokens around the text"},
+	{"--inputs", 0, WORD, CLI_TRACE, FIELD(inputs), "FILE.safetensors", 0, 0,
+	 "input tensors by name (pixel_values, input_ids, ...); they replace those of preprocessing, the others are computed as "
+	 "usual"},
+	{"--hidden-states", 0, FLAG, CLI_TRACE, FIELD(hidden_states), NULL, 0, 0, "also write hidden_states.0 ... hidden_states.N"},
+	{"--max-tokens", 0, WHOLE, CLI_ASK, FIELD(max_tokens), "N", 0, MOST_TOKENS,
+	 "length of the answer at most, in tokens (default: 256)"},
+	{"--max-tokens", 0, WHOLE, CLI_TRACE, FIELD(max_tokens), "N", 0, MOST_TOKENS,
+	 "also generate N tokens, greedily: generated_ids, generated_logits (default: 0)"},
+	{"--max-tokens", 0, WHOLE, CLI_BENCH, FIELD(max_tokens), "N", 1, MOST_TOKENS,
+	 "decode steps to time, for models that generate (default: 32)"},
+	{"--max-tokens", 0, WHOLE, CLI_INSPECT, FIELD(max_tokens), "N", 0, MOST_TOKENS,
+	 "length of the answer to plan memory for (default: 256)"},
+	{"--ignore-eos", 0, FLAG, CLI_ASK | CLI_TRACE, FIELD(ignore_eos), NULL, 0, 0, "do not stop at the end token"},
+	{"--temperature", 0, REAL, CLI_ASK, FIELD(temperature), "T", 0, 100,
+	 "0: the most likely token each time (greedy); above: draw, the flatter the higher (default: 0)"},
+	{"--top-k", 0, WHOLE, CLI_ASK, FIELD(top_k), "K", 0, 1e9, "draw from the K most likely tokens only; 0: all (default: 0)"},
+	{"--top-p", 0, REAL, CLI_ASK, FIELD(top_p), "P", 0, 1,
+	 "draw from the most likely tokens that make up P together (default: 1, all)"},
+	{"--seed", 0, WHOLE, CLI_ASK, FIELD(seed), "N", 0, 9007199254740992.0,
+	 "what drawing depends on; the same seed gives the same text (default: 0)"},
+	{"--size", 0, SIZE, CLI_ALL, FIELD(height), "HxW", 1, 32768,
+	 "resize pictures to H rows and W columns instead of the checkpoint's size; positions are interpolated"},
+	{"--resample-positions", 0, CHOICE, CLI_ALL, FIELD(positions), "bicubic|bilinear|antialias|none", 0, 0,
+	 "how the position table is resampled for --size (default: as the reference does for this model)"},
+	{"--image-backend", 0, CHOICE, CLI_ALL, FIELD(backend), "torchvision|pil", 0, 0,
+	 "which of the reference's image processors is followed (default: torchvision)"},
+	{"--weights", 0, FLAG, CLI_INSPECT, FIELD(weights), NULL, 0, 0, "list every weight: name, type, shape"},
+	{"--repeat", 0, WHOLE, CLI_BENCH, FIELD(repeat), "N", 1, 1000,
+	 "timed runs after one to warm up; the median is printed (default: 5)"},
+	{"--copies", 0, WHOLE, CLI_BENCH, FIELD(copies), "N", 1, 4096, "run the input N times packed in one pass (default: 1)"},
+	{"--profile", 0, FLAG, CLI_BENCH, FIELD(profile), NULL, 0, 0, "also print the steps that cost most"},
+	{"--json", 0, FLAG, CLI_ALL, FIELD(json), NULL, 0, 0,
+	 "print the result as JSON; with --batch or several files one value a line"},
+	{"--threads", 't', WHOLE, CLI_ALL, FIELD(threads), "N", 1, 1024, "threads (default: the processors this process may use)"},
+	{"--cpu", 0, CHOICE, CLI_ALL, FIELD(cpu), "portable|avx2|avx512|neon", 0, 0,
+	 "highest instruction set to use (default: $REBUS_CPU, else the best there is)"},
+	{"--load", 0, CHOICE, CLI_ALL, FIELD(load), "map|copy", 0, 0,
+	 "map the weights, or read them into memory, where later changes of the file do no harm (default: map)"},
+	{"--quiet", 'q', FLAG, CLI_ALL, FIELD(quiet), NULL, 0, 0, "no warnings and no progress on standard error"},
+	{"--help", 'h', FLAG, CLI_ALL, FIELD(help), NULL, 0, 0, "this text"},
+};
+
+/* Options of the design whose models or commands are not here yet. */
+static const char *const later[][2] = {
+	{"--pair", "no model of this version takes a second segment, expected --text"},
+	{"--video", "no model of this version takes videos, expected --image"},
+	{"--fps", "no model of this version takes videos, expected --image"},
+	{"--patch-size", "no model of this version has patches of varying size, expected --size"},
+	{"--max-patches", "no model of this version has a budget of patches, expected --size"},
+	{"--precision", "this version computes in f32 only"},
+};
+
+size_t cli_distance(const char *a, const char *b)
+{
+	enum { MOST = 40 };
+	size_t row[MOST + 1], n = strlen(a), m = strlen(b);
+	if (n > MOST || m > MOST)
+		return MOST;
+	for (size_t j = 0; j <= m; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= n; i++) {
+		size_t corner = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= m; j++) {
+			size_t change = corner + (a[i - 1] != b[j - 1]), other = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
+			corner = row[j];
+			row[j] = change < other ? change : other;
+		}
+	}
+	return row[m];
+}
+
+static rebus_status unknown_option(const cli_command *c, const char *name, rebus_error *err)
+{
+	const char *nearest = "--help";
+	size_t best = SIZE_MAX;
+	for (size_t i = 0; i < CLI_COUNT(later); i++)
+		if (!strcmp(name, later[i][0]))
+			return cli_error(err, REBUS_MISUSE, "%s: %s (rebus %s --help)", name, later[i][1], c->name);
+	for (size_t i = 0; i < CLI_COUNT(table); i++) {
+		size_t d = cli_distance(name, table[i].name);
+		if (d == 0)
+			return cli_error(err, REBUS_MISUSE, "%s: not an option of %s, expected one of those that `rebus %s --help` lists",
+			                 name, c->name, c->name);
+		if (table[i].commands & c->bit && d < best) {
+			best = d;
+			nearest = table[i].name;
+		}
+	}
+	return cli_error(err, REBUS_MISUSE, "%.60s: unknown option of %s, the nearest is %s (rebus %s --help)", name, c->name,
+	                 nearest, c->name);
+}
+
+/* A number and nothing else. */
+static bool number(const char *text, bool whole, double low, double high, double *out)
+{
+	char *end;
+	size_t n = strspn(text, whole ? "0123456789" : "0123456789.eE+-");
+	if (!n || text[n] || (!whole && (text[0] == 'e' || text[0] == 'E')))
+		return false;
+	errno = 0;
+	*out = strtod(text, &end);
+	return !*end && end != text && isfinite(*out) && *out >= low && *out <= high;
+}
+
+static rebus_status set_number(const option *o, const char *value, cli_request *out, rebus_error *err)
+{
+	char *field = (char *)out + o->field;
+	double v;
+	bool open = o->kind == REAL && o->field == FIELD(top_p); /* a share of nothing draws nothing */
+	if (!number(value, o->kind == WHOLE, o->low, o->high, &v) || (open && v <= 0))
+		return cli_error(err, REBUS_MISUSE, "%s %.40s: expected %s %s %.0f %s %.0f", o->name, value,
+		                 o->kind == WHOLE ? "a whole number" : "a number",
+		                 open ? "above" : "from", o->low, open ? "and at most" : "to", o->high);
+	if (o->kind == WHOLE)
+		memcpy(field, &(int64_t){(int64_t)v}, sizeof(int64_t));
+	else
+		memcpy(field, &v, sizeof v);
+	return REBUS_OK;
+}
+
+static rebus_status set_size(const option *o, const char *value, cli_request *out, rebus_error *err)
+{
+	char height[8] = "", width[8] = "";
+	double h, w;
+	size_t n = strspn(value, "0123456789");
+	if (n && n < sizeof height && value[n] == 'x' && strlen(value + n + 1) < sizeof width) {
+		memcpy(height, value, n);
+		memcpy(width, value + n + 1, strlen(value + n + 1));
+	}
+	if (!number(height, true, o->low, o->high, &h) || !number(width, true, o->low, o->high, &w))
+		return cli_error(err, REBUS_MISUSE, "--size %.40s: expected HxW, rows and columns from %.0f to %.0f, like 224x224",
+		                 value, o->low, o->high);
+	out->height = (int64_t)h;
+	out->width = (int64_t)w;
+	return REBUS_OK;
+}
+
+static rebus_status set_choice(const option *o, const char *value, cli_request *out, rebus_error *err)
+{
+	size_t n = strlen(value);
+	for (const char *p = o->value; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
+		if (n && !strncmp(p, value, n) && (p[n] == '|' || !p[n])) {
+			memcpy((char *)out + o->field, &value, sizeof value);
+			return REBUS_OK;
+		}
+	return cli_error(err, REBUS_MISUSE, "%s %.40s: expected %s", o->name, value, o->value);
+}
+
+static rebus_status add_piece(cli_request *out, bool picture, const char *text, rebus_error *err)
+{
+	cli_piece *p = cli_list_add(&out->pieces, sizeof *p);
+	if (!p)
+		return cli_no_memory(err);
+	*p = (cli_piece){.picture = picture, .text = text};
+	return REBUS_OK;
+}
+
+static rebus_status add_label(cli_request *out, const char *text, rebus_error *err)
+{
+	const char **p = cli_list_add(&out->labels, sizeof *p);
+	if (!p)
+		return cli_no_memory(err);
+	*p = text;
+	return REBUS_OK;
+}
+
+static rebus_status set(const option *o, const char *value, cli_request *out, rebus_error *err)
+{
+	switch (o->kind) {
+	case FLAG:
+		*(bool *)((char *)out + o->field) = true;
+		return REBUS_OK;
+	case WORD:
+		if (!*value)
+			return cli_error(err, REBUS_MISUSE, "%s: an empty value, expected %s", o->name, o->value);
+		memcpy((char *)out + o->field, &value, sizeof value);
+		return REBUS_OK;
+	case CHOICE:
+		return set_choice(o, value, out, err);
+	case WHOLE:
+	case REAL:
+		return set_number(o, value, out, err);
+	case SIZE:
+		return set_size(o, value, out, err);
+	case IMAGE:
+	case TEXT:
+		return add_piece(out, o->kind == IMAGE, value, err);
+	case LABEL:
+		return add_label(out, value, err);
+	}
+	return REBUS_OK;
+}
+
+static rebus_status plain(const cli_command *c, const char *text, cli_request *out, rebus_error *err)
+{
+	if (c->plain == PLAIN_PICTURES)
+		return add_piece(out, true, text, err);
+	if (c->plain == PLAIN_NONE)
+		return cli_error(err, REBUS_MISUSE, "%.80s: not an option, expected --image FILE or --text STRING (rebus %s --help)",
+		                 text, c->name);
+	if (out->plain)
+		return cli_error(err, REBUS_MISUSE, "%.80s: a second plain argument, expected one (%s); quote a text with blanks", text,
+		                 c->plain == PLAIN_TEXT ? "the text" : c->plain == PLAIN_INDEX ? "the index" : "the model");
+	out->plain = text;
+	return REBUS_OK;
+}
+
+/* The option that an argument names; *value is what is attached to it, or NULL. */
+static const option *find(const cli_command *c, const char *arg, char *name, size_t room, const char **value)
+{
+	bool is_long = arg[1] == '-';
+	size_t n = is_long ? strcspn(arg, "=") : 2;
+	snprintf(name, room, "%.*s", (int)(n < room ? n : room - 1), arg);
+	*value = is_long ? (arg[n] ? arg + n + 1 : NULL) : arg[2] ? arg + 2 : NULL;
+	for (size_t i = 0; i < CLI_COUNT(table); i++)
+		if (table[i].commands & c->bit && (is_long ? !strcmp(table[i].name, name) : table[i].letter == arg[1]))
+			return &table[i];
+	return NULL;
+}
+
+rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_request *out, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	bool options = true;
+	*out = (cli_request){.threads = -1, .height = -1, .width = -1, .max_tokens = -1, .top = -1,
+	                     .top_k = -1, .seed = -1, .repeat = -1, .copies = -1, .batch_size = -1, .temperature = -1, .top_p = -1};
+	for (int i = 0; i < argc && !status; i++) {
+		char name[64];
+		const char *value;
+		if (!options || argv[i][0] != '-' || !argv[i][1]) {
+			status = plain(command, argv[i], out, err);
+			continue;
+		}
+		if (!strcmp(argv[i], "--")) {
+			options = false;
+			continue;
+		}
+		const option *o = find(command, argv[i], name, sizeof name, &value);
+		if (!o)
+			status = unknown_option(command, name, err);
+		else if (o->kind == FLAG && value)
+			status = cli_error(err, REBUS_MISUSE, "%s: a flag, expected no value", argv[i]);
+		else if (o->kind != FLAG && !value && i + 1 == argc)
+			status = cli_error(err, REBUS_MISUSE, "%s: its value is missing, expected %s", name, o->value);
+		else
+			status = set(o, o->kind == FLAG ? "" : value ? value : argv[++i], out, err);
+		if (out->help)
+			return REBUS_OK;
+	}
+	return status;
+}
+
+void cli_request_free(cli_request *r)
+{
+	cli_list_free(&r->pieces);
+	cli_list_free(&r->labels);
+}
+
+/* Words of text from `column` on, in lines of at most 100 columns. */
+static void print_wrapped(const char *text, size_t column, int (*print)(const char *format, ...))
+{
+	size_t at = column;
+	while (*text) {
+		size_t n = strcspn(text, " ");
+		if (at > column && at + 1 + n > 100) {
+			print("\n%*s", (int)column, "");
+			at = column;
+		}
+		print(at > column ? " %.*s" : "%.*s", (int)n, text);
+		at += n + (at > column);
+		text += n + (text[n] == ' ');
+	}
+	print("\n");
+}
+
+void cli_print_options(unsigned bit, int (*print)(const char *format, ...))
+{
+	enum { COLUMN = 30 };
+	for (size_t i = 0; i < CLI_COUNT(table); i++) {
+		const option *o = &table[i];
+		char head[80];
+		if (!(o->commands & bit))
+			continue;
+		char letter[8] = "    ";
+		if (o->letter)
+			snprintf(letter, sizeof letter, "-%c, ", o->letter);
+		int n = snprintf(head, sizeof head, "  %s%s%s%s", letter, o->name, o->value ? " " : "", o->value ? o->value : "");
+		if (n >= COLUMN - 1)
+			print("%s\n%*s", head, COLUMN, "");
+		else
+			print("%-*s", COLUMN, head);
+		print_wrapped(o->help, COLUMN, print);
+	}
+}
