@@ -1,0 +1,78 @@
+/*
+ * fuzz_tokenizer.c - hostile tokenizer files, and hostile texts for good ones.
+ *
+ *   input = tokenizer.json [ NUL tokenizer_config.json [ NUL text ] ]      without a text the file itself is the text
+ *
+ * What opens is used: the text is encoded with and without special tokens and as a pair, the ids are decoded at once and one
+ * by one, and every text and piece must be valid UTF-8.
+ */
+#include "text/tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { TEXT_MOST = 4096 };
+
+static void decode(const tokenizer *t, const ids *list)
+{
+	buf whole;
+	text_stream stream;
+	const char *piece;
+	size_t size;
+	buf_init(&whole, NULL, 1 << 24);
+	rebus_status status = text_decode(t, ids_data(list), ids_count(list), true, &whole, NULL);
+	if (status == REBUS_OK && whole.size && !utf8_valid(whole.data, whole.size))
+		abort();
+	text_stream_begin(&stream, t, true);
+	bool good = true;
+	for (size_t i = 0; i < ids_count(list) && i < 512 && good; i++) {
+		good = text_stream_push(&stream, ids_data(list)[i], &piece, &size, NULL) == REBUS_OK;
+		if (good && !utf8_valid(piece, size))
+			abort();
+	}
+	if (good && text_stream_end(&stream, &piece, &size, NULL) == REBUS_OK && !utf8_valid(piece, size))
+		abort();
+	text_stream_free(&stream);
+	buf_free(&whole);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const char *s = (const char *)data;
+	text_files f = {.tokenizer_json = s, .tokenizer_json_size = size};
+	const char *text = s;
+	size_t text_size = size;
+	const char *nul = size ? memchr(s, 0, size) : NULL;
+	if (nul) {
+		f.tokenizer_json_size = (size_t)(nul - s);
+		f.tokenizer_config = nul + 1;
+		f.tokenizer_config_size = size - f.tokenizer_json_size - 1;
+		nul = f.tokenizer_config_size ? memchr(nul + 1, 0, f.tokenizer_config_size) : NULL;
+	}
+	if (nul) {
+		f.tokenizer_config_size = (size_t)(nul - f.tokenizer_config);
+		text = nul + 1;
+		text_size = size - (size_t)(text - s);
+	}
+	if (f.tokenizer_config && !f.tokenizer_config_size)
+		f.tokenizer_config = NULL;
+	text_size = text_size > TEXT_MOST ? TEXT_MOST : text_size;
+	arena a;
+	tokenizer *t = NULL;
+	ids list, types;
+	arena_init(&a, NULL, 64 << 20);
+	ids_init(&list, NULL, 1 << 20);
+	ids_init(&types, NULL, 1 << 20);
+	if (text_open_memory(&a, &f, &t, NULL) == REBUS_OK) {
+		text_encode(t, text, text_size, true, &list, NULL);
+		text_encode_pair(t, text, text_size / 2, text + text_size / 2, text_size - text_size / 2, false, &list, &types, NULL);
+		decode(t, &list);
+	}
+	text_close(t);
+	ids_free(&list);
+	ids_free(&types);
+	arena_free(&a);
+	return 0;
+}

@@ -1,0 +1,548 @@
+#!/usr/bin/env python3
+"""make_fixtures.py - the small golden checkpoints that the parity tests read.
+
+    python3 -m pip install torch==2.13.0 torchvision==0.28.0 transformers==5.23.0 tokenizers safetensors pillow numpy
+    python3 tests/parity/make_fixtures.py            from the root of the source tree; names after it: only those
+
+Building and testing need none of this: what it writes is committed.
+
+    tests/parity/pictures/*                  drawn here: RGB, RGBA and grey PNG, JPEG
+    tests/parity/fixtures/NAME/              a checkpoint folder in one of the two published forms
+        config.json model*.safetensors ...   random weights, hidden size 32, scales at which nothing is degenerate
+        golden.json                          made_with, cases: prompt (a line of --batch), options, max_tokens, answer
+        golden.safetensors                   CASE.NAME: what a call of the reference takes and gives, as `rebus trace` names it;
+                                             of the logits of a prompt the last rows only
+        train.safetensors                    where there is one: targets, gradients, losses of ten steps of plain SGD
+
+hub: config.json with rope_theta, rope_scaling, torch_dtype; preprocessor_config.json; the chat template in
+tokenizer_config.json or chat_template.json; a tower under vision_tower.vision_model. v5: as transformers 5 writes it.
+
+The reference runs in float32, eager attention, one thread; its image processors are torchvision's, and Pillow's where a
+case says `pil`. Greedy answers never stop at the end token, and no step's choice is close.
+"""
+import json
+import math
+import os
+import re
+import shutil
+import sys
+import warnings
+
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TRANSFORMERS_VERBOSITY="error")
+warnings.filterwarnings("ignore")
+import numpy as np
+import torch
+
+_register = torch.library.register_fake
+# only torchvision's Python part is used; its compiled operators may be missing
+torch.library.register_fake = lambda n, *a, **k: (lambda f: f) if str(n).startswith("torchvision::") else _register(n, *a, **k)
+import torchvision
+torch.library.register_fake = _register
+import transformers as T
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers.utils import logging
+
+logging.disable_progress_bar()
+torch.set_num_threads(1)
+HERE = os.path.dirname(os.path.abspath(__file__))
+STEPS = 6
+SGD_STEPS = 10
+
+
+# ------------------------------------------------------------------------------------------------ pictures
+def make_pictures(folder):
+    """Shapes on a slope of colour, with a little noise; deterministic."""
+    os.makedirs(folder, exist_ok=True)
+    kinds = [("shapes.png", 61, 43, "RGB"), ("tall.png", 37, 71, "RGB"), ("photo.jpg", 83, 54, "RGB"), ("clear.png", 45, 52, "RGBA"),
+             ("grey.png", 50, 40, "L"), ("wide.png", 90, 31, "RGB")]
+    for k, (name, w, h, mode) in enumerate(kinds):
+        rng = np.random.default_rng(100 + k)
+        y, x = np.mgrid[0:h, 0:w]
+        base = np.stack([x * 255 / w, y * 255 / h, (x + 2 * y) * 85 / max(w, h) * (1 + k % 2)], -1)
+        im = Image.fromarray(np.clip(base + rng.normal(0, 12, base.shape), 0, 255).astype(np.uint8))
+        d = ImageDraw.Draw(im)
+        for _ in range(4):
+            cx, cy, r = rng.integers(0, w), rng.integers(0, h), int(rng.integers(4, 14))
+            getattr(d, rng.choice(["ellipse", "rectangle"]))([int(cx) - r, int(cy) - r, int(cx) + r, int(cy) + r], fill=tuple(int(v) for v in rng.integers(0, 256, 3)))
+        if mode == "RGBA":
+            im.putalpha(Image.fromarray(((x * 7 + y * 5) % 256).astype(np.uint8)))
+        elif mode == "L":
+            im = im.convert("L")
+        if name.endswith(".jpg"):
+            im.save(os.path.join(folder, name), quality=85, subsampling=2)
+        else:
+            im.save(os.path.join(folder, name), optimize=True)
+
+
+def picture(name):
+    im = Image.open(os.path.join(HERE, "pictures", name))
+    im.load()
+    return im
+
+
+# ------------------------------------------------------------------------------------------------ weights and folders
+def randomise(model, seed, gain=1.3, table=0.5):
+    gen = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in sorted(model.named_parameters()):
+            r = torch.randn(p.shape, generator=gen)
+            if p.ndim == 0:
+                continue
+            if p.ndim == 1:
+                p.copy_(1 + 0.2 * r if name.endswith("norm.weight") or re.search(r"norm\w*\.weight$", name) else 0.15 * r)
+            elif "embed_tokens" in name or "token_embedding" in name:
+                p.copy_(table * r)
+            elif name.endswith("cls_token") or "position" in name:
+                p.copy_(0.4 * r)
+            else:
+                p.copy_(gain / math.sqrt(int(np.prod(p.shape[1:]))) * r)
+    return model.eval()
+
+
+def hub_config(folder):
+    path = os.path.join(folder, "config.json")
+    config = json.load(open(path))
+
+    def walk(d):
+        rope = d.pop("rope_parameters", None)
+        if rope:
+            d["rope_theta"] = rope.pop("rope_theta")
+            kind = rope.get("rope_type", "default")
+            if kind == "linear":
+                rope["type"] = rope.pop("rope_type")        # the oldest spelling
+            d["rope_scaling"] = None if kind == "default" else rope
+        if "dtype" in d:
+            d["torch_dtype"] = d.pop("dtype")
+        for v in d.values():
+            if isinstance(v, dict):
+                walk(v)
+
+    walk(config)
+    json.dump(config, open(path, "w"), indent=1)
+
+
+HUB_TOWER = (r"^((?:model\.)?vision_tower\.)(?!vision_model\.)", r"\1vision_model.")
+
+
+def save_model(model, folder, form, dtype=torch.float32, shards=None):
+    """Returns what the folder gives back, in float32."""
+    shutil.rmtree(folder, ignore_errors=True)
+    model = model.to(dtype)
+    model.config.dtype = dtype
+    model.save_pretrained(folder, **({"max_shard_size": shards} if shards else {}))
+    if form == "hub":
+        hub_config(folder)
+        path = os.path.join(folder, "model.safetensors")
+        if os.path.exists(path):
+            save_file({re.sub(*HUB_TOWER, k): v for k, v in load_file(path).items()}, path, metadata={"format": "pt"})
+    again, info = type(model).from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+    a, b = model.state_dict(), again.state_dict()
+    lost = [k for k in a if not torch.equal(a[k].float(), b[k])]
+    if lost or info["missing_keys"] or info["unexpected_keys"]:
+        raise SystemExit(f"{folder}: does not survive saving: {lost[:3]} {info}")
+    again.set_attn_implementation("eager")
+    return again.eval()
+
+
+def save_words(folder, form, tok, pictures=None, processor=None, template="config"):
+    (processor or tok).save_pretrained(folder)
+    if form != "hub":
+        return
+    if pictures is not None:
+        pictures.save_pretrained(folder)
+    path = os.path.join(folder, "processor_config.json")
+    if os.path.exists(path):
+        d = json.load(open(path))
+        for k in ("image_processor", "tokenizer"):
+            d.pop(k, None)
+        json.dump(d, open(path, "w"), indent=1)
+    jinja = os.path.join(folder, "chat_template.jinja")
+    if os.path.exists(jinja):
+        text = open(jinja).read()
+        os.remove(jinja)
+        to = os.path.join(folder, "chat_template.json" if template == "file" else "tokenizer_config.json")
+        d = json.load(open(to)) if os.path.exists(to) else {}
+        json.dump(dict(d, chat_template=text), open(to, "w"), indent=1)
+
+
+class Golden:
+    def __init__(self, name, form):
+        self.name, self.form, self.folder = name, form, os.path.join(HERE, "fixtures", name)
+        self.t, self.train, self.cases = {}, {}, []
+
+    def case(self, name, pieces=None, messages=None, answer=None, max_tokens=0, tensors=None, **options):
+        pieces = pieces and [{k: f"../../pictures/{v}" if k == "image" else v for k, v in p.items()} for p in pieces]
+        line = json.dumps({"content": pieces} if pieces else {"messages": messages}, ensure_ascii=False)
+        c = {"name": name, "prompt": line, "options": options, "max_tokens": max_tokens}
+        if answer is not None:
+            c["answer"] = answer
+        self.cases.append(c)
+        tensors = dict(tensors)                              # to save room: every layer in the first case only, no stage twice
+        if "generated_ids" in tensors:
+            tensors["hidden_states"], tensors["logits"] = tensors["hidden_states"][:-1], tensors["logits"][:, -2:]
+        for k in [k for k in tensors if k.endswith("hidden_states") and len(self.cases) > 1]:
+            del tensors[k]
+        for k, v in tensors.items():
+            for n, x in [(k, v)] if torch.is_tensor(v) else [(f"{k}.{i}", x) for i, x in enumerate(v)]:
+                x = x.detach().contiguous().clone()
+                if x.is_floating_point() and not torch.isfinite(x).all():
+                    raise SystemExit(f"{self.name} {name}: {n} is not finite")
+                self.t[f"{name}.{n}"] = x.float() if x.is_floating_point() else x.long()
+
+    def save(self):
+        made = {"transformers": T.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__}
+        json.dump({"made_with": made, "form": self.form, "cases": self.cases}, open(os.path.join(self.folder, "golden.json"), "w"), indent=1, ensure_ascii=False)
+        save_file(self.t, os.path.join(self.folder, "golden.safetensors"))
+        if self.train:
+            save_file({k: v.contiguous() for k, v in self.train.items()}, os.path.join(self.folder, "train.safetensors"))
+
+
+# ------------------------------------------------------------------------------------------------ tokenizers
+CORPUS = """A red circle stands beside a small blue square on a yellow ground.
+What shape is in the picture? What colour is the triangle? Is there a green shape?
+USER: ASSISTANT: system user assistant. Compare the pictures and describe what they show.
+The photograph shows a shirt, a coat, a pair of trousers and an ankle boot; 12 of 34, 3.14 and 2048.
+a photo of a circle. a photo of a dog. a picture of the sea at night. un café très chaud. größer als schön.
+It's what they'll say: "we've seen it", isn't it?  Two  spaces,   three.	A tab; and (brackets) [too] {here}.
+if x == 1 then return 0 else continue; for i in range(10): print(i * 2 + 1)
+""".split("\n")
+
+
+def train_bpe(pre, size, normalizer=None, suffix=""):
+    t = Tokenizer(models.BPE())
+    if normalizer:
+        t.normalizer = normalizer
+    t.pre_tokenizer = pre
+    extra = {"end_of_word_suffix": suffix} if suffix else {}
+    t.train_from_iterator([l for l in CORPUS if l] * 3, trainers.BpeTrainer(vocab_size=size, show_progress=False, min_frequency=2,
+                          initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **extra))
+    m = json.loads(t.to_str())["model"]
+    return m["vocab"], [tuple(x) if not isinstance(x, str) else tuple(x.split(" ")) for x in m["merges"]]
+
+
+def special(text):
+    return AddedToken(text, normalized=False, special=True)
+
+
+LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+CLIP = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+
+
+def byte_words(*more):
+    """Llama 3's form: a regular expression, then bytes."""
+    pre = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(LLAMA3), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    vocab, merges = train_bpe(pre, 300)
+    t = Tokenizer(models.BPE(vocab=vocab, merges=merges, ignore_merges=True))
+    t.pre_tokenizer, t.decoder = pre, decoders.ByteLevel()
+    names = ("<|begin_of_text|>", "<|end_of_text|>", "<|pad|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>") + more
+    t.add_special_tokens([special(x) for x in names])
+    t.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True), processors.TemplateProcessing(single="<|begin_of_text|> $A",
+        pair="<|begin_of_text|> $A <|begin_of_text|>:1 $B:1", special_tokens=[("<|begin_of_text|>", t.token_to_id("<|begin_of_text|>"))])])
+    return T.PreTrainedTokenizerFast(tokenizer_object=t, bos_token="<|begin_of_text|>", eos_token="<|eot_id|>", pad_token="<|pad|>", clean_up_tokenization_spaces=False)
+
+
+def piece_words(*more):
+    """Llama 2's form: blanks as U+2581, bytes as <0xNN> where no piece fits."""
+    t = Tokenizer(models.BPE())
+    t.normalizer = normalizers.Replace(" ", "\u2581")
+    t.pre_tokenizer = pre_tokenizers.Split(Regex(r"\u2581*[^\u2581]+|\u2581+"), "isolated")
+    t.train_from_iterator([l + " " + l for l in CORPUS if l] * 2, trainers.BpeTrainer(vocab_size=150, show_progress=False, min_frequency=2))
+    m = json.loads(t.to_str())["model"]
+    vocab = {}
+    for w in ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)] + sorted(m["vocab"], key=m["vocab"].get):
+        vocab.setdefault(w, len(vocab))
+    merges = [tuple(x) if not isinstance(x, str) else tuple(x.split(" ")) for x in m["merges"]]
+    t = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    t.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    t.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    t.add_special_tokens([special(x) for x in ("<unk>", "<s>", "</s>", "<pad>") + more])
+    t.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)])
+    return T.PreTrainedTokenizerFast(tokenizer_object=t, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>", clean_up_tokenization_spaces=False)
+
+
+def clip_words(length):
+    norm = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+    pre = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(CLIP), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    trained, merges = train_bpe(pre, 560, norm, "</w>")
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {}
+    for w in letters + [a + "</w>" for a in letters] + sorted(trained, key=trained.get) + ["<|startoftext|>", "<|endoftext|>"]:
+        vocab.setdefault(w, len(vocab))
+    t = T.CLIPTokenizer(vocab=vocab, merges=merges)
+    t.model_max_length = length
+    return t
+
+
+# ------------------------------------------------------------------------------------------------ ViT
+def see(model, px, big=False):
+    o = model(pixel_values=px, output_hidden_states=True, interpolate_pos_encoding=big)
+    out = {"pixel_values": px, "hidden_states": o.hidden_states}
+    base = getattr(model, "vit", model)
+    out["last_hidden_state"] = base(px, interpolate_pos_encoding=big).last_hidden_state
+    if getattr(o, "pooler_output", None) is not None:
+        out["pooler_output"] = o.pooler_output
+    if hasattr(o, "logits"):
+        out["logits"] = o.logits
+    return out
+
+
+def pixels(kind, kw, names, pil=False):
+    return getattr(T, kind + ("Pil" if pil else ""))(**kw)([picture(n) for n in names], return_tensors="pt")["pixel_values"]
+
+
+def vit(name, form, seed, classes, dtype=torch.float32, shards=None, big=None, image=None, names=("shapes.png", "photo.jpg", "tall.png"), **config):
+    g = Golden(name, form)
+    h, w = image if isinstance(image, (list, tuple)) else (image, image)
+    cfg = T.ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, image_size=image, num_labels=classes or 2, **config)
+    model = save_model(randomise((T.ViTForImageClassification if classes else T.ViTModel)(cfg), seed), g.folder, form, dtype, shards)
+    kw = dict(size={"height": h, "width": w}, **({"do_convert_rgb": True} if "grey.png" in names else {}))
+    T.ViTImageProcessor(**kw).save_pretrained(g.folder)
+    pieces = [{"image": n} for n in names]
+    with torch.no_grad():
+        g.case("plain", pieces, tensors=see(model, pixels("ViTImageProcessor", kw, names)))
+        g.case("pil", pieces[:1], pil=True, tensors=see(model, pixels("ViTImageProcessor", kw, names[:1], True)))
+        for b in big or []:
+            kb = dict(kw, size={"height": b[0], "width": b[1]})
+            g.case(f"{b[0]}x{b[1]}", pieces[:2], height=b[0], width=b[1], tensors=see(model, pixels("ViTImageProcessor", kb, names[:2]), True))
+    return g, model
+
+
+def vit_train(name, form, seed):
+    g, model = vit(name, form, seed, 5, image=24, patch_size=6, big=[(30, 18)])
+    groups = [(g.t["plain.pixel_values"], False), (g.t["30x18.pixel_values"], True)]
+    g.cases = [c for c in g.cases if c["name"] != "pil"]
+    g.t = {k: v for k, v in g.t.items() if not k.startswith("pil.")}
+    targets = torch.tensor([3, 0, 2, 1, 4])
+    loss = lambda: torch.nn.functional.cross_entropy(torch.cat([model(pixel_values=p, interpolate_pos_encoding=b).logits for p, b in groups]), targets)
+    g.train["targets"] = targets
+    descend(g, model, loss, 0.05)
+    return g
+
+
+def descend(g, model, loss, rate):
+    """Gradients at the start, and the loss before each step of plain SGD."""
+    losses, names = [], saved_names(g, model)
+    for step in range(SGD_STEPS):
+        model.zero_grad()
+        l = loss()
+        l.backward()
+        losses.append(l.item())
+        for k, p in model.named_parameters():
+            if p.grad is None:
+                continue
+            if step == 0:
+                g.train["gradient." + names[k]] = p.grad.detach().clone()
+            with torch.no_grad():
+                p -= rate * p.grad
+    print("    losses", " ".join(f"{x:.4f}" for x in losses))
+    g.train["losses"], g.train["rate"] = torch.tensor(losses), torch.tensor([rate])
+
+
+def saved_names(g, model):
+    """How the folder calls each parameter: found by its values, since classes and files name them differently."""
+    saved = load_file(os.path.join(g.folder, "model.safetensors"))
+    return {k: next(n for n, v in saved.items() if v.shape == p.shape and torch.equal(v, p)) for k, p in model.named_parameters()}
+
+
+# ------------------------------------------------------------------------------------------------ CLIP
+def clip(name, form, seed, act, real_eos, dtype, text_length=14, big=None):
+    g = Golden(name, form)
+    tok = clip_words(text_length)
+    cfg = T.CLIPConfig(projection_dim=24,
+        text_config=dict(vocab_size=len(tok), hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=text_length,
+                         hidden_act=act, eos_token_id=tok.eos_token_id if real_eos else 2, bos_token_id=tok.bos_token_id, pad_token_id=1),
+        vision_config=dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=24, patch_size=8, hidden_act=act))
+    model = save_model(randomise(T.CLIPModel(cfg), seed), g.folder, form, dtype)
+    kw = dict(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24})
+    save_words(g.folder, form, tok, T.CLIPImageProcessor(**kw), T.CLIPProcessor(image_processor=T.CLIPImageProcessor(**kw), tokenizer=tok))
+    names = ["clear.png", "grey.png", "photo.jpg", "tall.png"]
+    texts = ["a photo of a circle.", "A picture of the SEA at night, größer!", "the triangle", "it's a very long text that is cut because the model has few positions, so few"]
+
+    def both(px, big=False):
+        x = tok(texts, padding=True, truncation=True, return_tensors="pt")
+        o = model(pixel_values=px, **x, output_hidden_states=True, interpolate_pos_encoding=big)
+        v, t, mask = o.vision_model_output, o.text_model_output, x["attention_mask"].bool()
+        blank = lambda y: torch.where(mask[..., None], y, torch.zeros(()))
+        return {"pixel_values": px, "input_ids": x["input_ids"], "attention_mask": x["attention_mask"], "vision.hidden_states": v.hidden_states,
+                "vision.last_hidden_state": v.last_hidden_state, "vision.pooler_output": v.pooler_output, "image_embeds": o.image_embeds,
+                "text.hidden_states": [blank(h) for h in t.hidden_states], "text.last_hidden_state": blank(t.last_hidden_state),
+                "text.pooler_output": t.pooler_output, "text_embeds": o.text_embeds, "logits_per_image": o.logits_per_image, "logits_per_text": o.logits_per_text}
+
+    pieces = [{"image": n} for n in names] + [{"text": t} for t in texts]
+    with torch.no_grad():
+        g.case("both", pieces, tensors=both(pixels("CLIPImageProcessor", kw, names)))
+        g.case("pil", pieces[:2] + pieces[4:], pil=True, tensors=both(pixels("CLIPImageProcessor", kw, names[:2], True)))
+        for b in big or []:
+            kb = dict(size={"height": b[0], "width": b[1]}, crop_size={"height": b[0], "width": b[1]})
+            g.case(f"{b[0]}x{b[1]}", pieces[2:], height=b[0], width=b[1], tensors=both(pixels("CLIPImageProcessor", kb, names[2:]), True))
+    return g
+
+
+# ------------------------------------------------------------------------------------------------ text that grows
+class TooClose(Exception):
+    pass
+
+
+def grow(model, tok, x):
+    """Every named stage of the prompt, and STEPS greedy tokens with their logits; whoever wins a step must win it clearly."""
+    o = model(**x, output_hidden_states=True)
+    hidden = o.hidden_states
+    out = dict(x, hidden_states=hidden, last_hidden_state=hidden[-1], logits=o.logits)
+    config = model.generation_config
+    config.eos_token_id, config.pad_token_id = None, 0
+    r = model.generate(**x, max_new_tokens=STEPS, do_sample=False, return_dict_in_generate=True, output_logits=True)
+    logits = torch.stack(r.logits, 1)
+    top = logits.topk(2, -1).values
+    if ((top[..., 0] - top[..., 1]) / logits.std(-1)).min() < 0.01:
+        raise TooClose
+    out["generated_ids"], out["generated_logits"] = r.sequences[:, -STEPS:], logits
+    return out, tok.decode(out["generated_ids"][0], skip_special_tokens=True)
+
+
+LLAMA_CHAT = ("{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n{{ m['content'] | trim }}<|eot_id|>"
+              "{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}")
+PLAIN_CHAT = ("{% for message in messages %}{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + message['content'] | trim + ' [/INST]' }}"
+              "{% else %}{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}")
+LLAVA_CHAT = ("{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': '}}{% endif %}"
+              "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}"
+              "{% if message['role'] != 'assistant' %}{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' '}}{% endfor %}"
+              "{% else %}{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{% generation %}{{ content['text'] + ' '}}{% endgeneration %}{% endfor %}{% endif %}{% endfor %}"
+              "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}")
+PROMPTS = ["A red circle", "It's 2048 cafés, größer:  two\nlines", "What shape is in the picture? " * 3 + "猫 😀"]
+
+
+def llama(name, form, seed, tok, chat, rope, dtype=torch.float32, shards=None, **config):
+    g = Golden(name, form)
+    tok.chat_template = chat
+    cfg = T.LlamaConfig(vocab_size=len(tok) + 3, hidden_size=32, intermediate_size=44, num_hidden_layers=2, max_position_embeddings=160, rope_parameters=rope,
+                        bos_token_id=tok.bos_token_id, eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id, **config)
+    model = save_model(randomise(T.LlamaForCausalLM(cfg), seed), g.folder, form, dtype, shards)
+    save_words(g.folder, form, tok)
+    chat = [{"role": "user", "content": " What colour? "}, {"role": "assistant", "content": "Red."}, {"role": "user", "content": "Is it?"}]
+    with torch.no_grad():
+        for i, p in enumerate(PROMPTS):
+            t, answer = grow(model, tok, dict(tok(p, return_tensors="pt", return_token_type_ids=False)))
+            g.case(f"raw{i}", [{"text": p}], raw=True, max_tokens=STEPS, answer=answer, tensors=t)
+        text = tok.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        t, answer = grow(model, tok, dict(tok(text, add_special_tokens=False, return_tensors="pt", return_token_type_ids=False)))
+        g.case("chat", messages=chat, max_tokens=STEPS, answer=answer, tensors=t)
+    return g
+
+
+# ------------------------------------------------------------------------------------------------ LLaVA
+def llava_model(tok, seed, layer, strategy, text, tower, **config):
+    cfg = T.LlavaConfig(vision_feature_layer=layer, vision_feature_select_strategy=strategy, image_token_index=tok.convert_tokens_to_ids("<image>"),
+        text_config=dict(dict(model_type="llama", vocab_size=len(tok) + 2, hidden_size=32, intermediate_size=44, num_hidden_layers=2, max_position_embeddings=200), **text),
+        vision_config=dict(dict(model_type="clip_vision_model", hidden_size=32, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4, image_size=24, patch_size=8), **tower), **config)
+    return randomise(T.LlavaForConditionalGeneration(cfg), seed)
+
+
+def llava_processor(tok, strategy, kw):
+    return T.LlavaProcessor(image_processor=T.CLIPImageProcessor(**kw), tokenizer=tok, patch_size=8, vision_feature_select_strategy=strategy, image_token="<image>",
+                            num_additional_image_tokens=1, chat_template=LLAVA_CHAT)
+
+
+CROP = dict(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24})
+QUESTIONS = [(["photo.jpg"], "What shape is in the picture?"), (["clear.png", "tall.png"], "Compare the pictures: größer?"), ([], "What colour is the sea?")]
+
+
+def llava_case(g, model, proc, name, pictures, chat=None, raw=None, pil=False):
+    tok = proc.tokenizer
+    text = raw if raw is not None else proc.apply_chat_template([{"role": "user", "content": [{"type": "image"}] * len(pictures) + [{"type": "text", "text": chat}]}], add_generation_prompt=True)
+    images = [picture(n) for n in pictures]
+    x = dict(proc(images=images or None, text=[text], return_tensors="pt"))
+    if pil:
+        x["pixel_values"] = T.CLIPImageProcessorPil(**CROP)(images, return_tensors="pt")["pixel_values"]
+    x = {k: v for k, v in x.items() if torch.is_tensor(v)}
+    t, answer = grow(model, tok, x)
+    t["inputs_embeds"] = t["hidden_states"][0]
+    if pictures:
+        f = model.model.get_image_features(pixel_values=x["pixel_values"], return_dict=True).pooler_output
+        t["image_features"] = torch.cat([y.reshape(-1, y.shape[-1]) for y in f])
+        t["vision.hidden_states"] = model.model.vision_tower(x["pixel_values"], output_hidden_states=True).hidden_states
+    pieces = [{"image": n} for n in pictures] + ([{"text": raw if raw is not None else chat}])
+    g.case(name, pieces, max_tokens=STEPS, answer=answer, tensors=t, **({"raw": True} if raw is not None else {}), **({"pil": True} if pil else {}))
+
+
+def llava(name, form, seed, tok, layer, strategy, text, tower, dtype=torch.float32, **config):
+    g = Golden(name, form)
+    model = save_model(llava_model(tok, seed, layer, strategy, text, tower, **config), g.folder, form, dtype)
+    proc = llava_processor(tok, strategy, CROP)
+    save_words(g.folder, form, tok, T.CLIPImageProcessor(**CROP), proc, template="file")
+    with torch.no_grad():
+        for i, (p, q) in enumerate(QUESTIONS):
+            llava_case(g, model, proc, f"chat{i}", p, chat=q)
+        llava_case(g, model, proc, "raw", ["shapes.png", "grey.png"], raw="USER: <image> and <image>\nCompare. ASSISTANT:")
+        llava_case(g, model, proc, "pil", ["wide.png"], chat="What is it?", pil=True)
+    return g
+
+
+def llava_train(name, form, seed):
+    tok = byte_words("<image>")
+    g = Golden(name, form)
+    text = dict(num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True, attention_bias=True)
+    model = save_model(llava_model(tok, seed, -2, "default", text, {}, tie_word_embeddings=True), g.folder, form)
+    proc = llava_processor(tok, "default", CROP)
+    save_words(g.folder, form, tok, T.CLIPImageProcessor(**CROP), proc)
+    rows = []
+    for i, (pictures, question, said) in enumerate([(["photo.jpg"], "What shape is it?", " a circle"), ([], "Is it?", " yes, it is"), (["tall.png"], "What colour is the small square?", " blue.")]):
+        with torch.no_grad():
+            llava_case(g, model, proc, f"chat{i}", pictures, chat=question)
+        before = g.t[f"chat{i}.input_ids"][0]
+        after = torch.tensor(tok(said, add_special_tokens=False)["input_ids"] + [tok.eos_token_id])
+        ids = torch.cat([before, after])
+        labels = torch.cat([torch.full_like(before, -100), after])
+        g.train[f"chat{i}.input_ids"], g.train[f"chat{i}.labels"] = ids[None], labels[None]
+        rows.append((ids, labels, g.t.get(f"chat{i}.pixel_values")))
+
+    def loss():
+        logits = [model(input_ids=i[None], attention_mask=torch.ones_like(i)[None], **({"pixel_values": p} if p is not None else {})).logits[0, :-1] for i, _, p in rows]
+        return torch.nn.functional.cross_entropy(torch.cat(logits), torch.cat([l[1:] for _, l, _ in rows]), ignore_index=-100)
+    descend(g, model, loss, 0.02)
+    return g
+
+
+# ------------------------------------------------------------------------------------------------ all of them
+GQA = dict(num_attention_heads=4, num_key_value_heads=2)
+FIXTURES = {
+    "vit-hub": lambda n, s: vit(n, "hub", s, 5, image=[24, 40], patch_size=[6, 10], qkv_bias=False)[0],
+    "vit-v5": lambda n, s: vit(n, "v5", s, 7, torch.bfloat16, image=24, patch_size=6, hidden_act="quick_gelu", big=[(24, 36), (30, 18)], names=("grey.png", "shapes.png", "wide.png"))[0],
+    "vit-bare-hub": lambda n, s: vit(n, "hub", s, 0, torch.float16, "30KB", image=30, patch_size=7, big=[(42, 28)])[0],
+    "vit-bare-v5": lambda n, s: vit(n, "v5", s, 0, image=[20, 12], patch_size=4, pooler_output_size=20, pooler_act="gelu")[0],
+    "vit-train": lambda n, s: vit_train(n, "v5", s),
+    "clip-hub": lambda n, s: clip(n, "hub", s, "quick_gelu", False, torch.bfloat16),
+    "clip-v5": lambda n, s: clip(n, "v5", s, "gelu", True, torch.float16, big=[(32, 24)]),
+    "llama-hub": lambda n, s: llama(n, "hub", s, byte_words(), LLAMA_CHAT, dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0,
+        high_freq_factor=4.0, original_max_position_embeddings=64), tie_word_embeddings=True, head_dim=12, **GQA),
+    "llama-v5": lambda n, s: llama(n, "v5", s, piece_words(), PLAIN_CHAT, dict(rope_type="default", rope_theta=500000.0), torch.bfloat16, "40KB",
+        tie_word_embeddings=False, attention_bias=True, mlp_bias=True, num_attention_heads=4, num_key_value_heads=1),
+    "llava-hub": lambda n, s: llava(n, "hub", s, piece_words("<image>"), -2, "default", dict(GQA, rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=2.0)),
+        dict(hidden_act="quick_gelu"), torch.float16),
+    "llava-v5": lambda n, s: llava(n, "v5", s, byte_words("<image>"), [1, -1], "full", dict(GQA, head_dim=10, tie_word_embeddings=True), dict(hidden_act="gelu"),
+        torch.bfloat16, tie_word_embeddings=True, multimodal_projector_bias=False, projector_hidden_act="gelu"),
+    "llava-train": lambda n, s: llava_train(n, "hub", s),
+}
+
+
+def main():
+    make_pictures(os.path.join(HERE, "pictures"))
+    for k, (name, make) in enumerate(FIXTURES.items()):
+        if len(sys.argv) > 1 and name not in sys.argv[1:]:
+            continue
+        for seed in range(1000 + 100 * k, 1000 + 100 * k + 60):
+            try:
+                g = make(name, seed)
+                break
+            except TooClose:
+                continue
+        else:
+            raise SystemExit(f"{name}: no seed without a close choice")
+        g.save()
+        size = sum(os.path.getsize(os.path.join(g.folder, f)) for f in os.listdir(g.folder))
+        print(f"{name:14s} seed {seed}  {size / 1000:6.0f} kB  {len(g.t)} tensors, {len(g.cases)} cases", flush=True)
+
+
+if __name__ == "__main__":
+    main()
