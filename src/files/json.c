@@ -34,14 +34,78 @@ static rebus_status bounds_check(const char *s, size_t n, const char *name, size
 	return REBUS_OK;
 }
 
+static int hex4(const char *s)
+{
+	int v = 0;
+	for (int i = 0; i < 4; i++) {
+		char c = s[i];
+		int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+		if (d < 0)
+			return -1;
+		v = v << 4 | d;
+	}
+	return v;
+}
+
+/* The code point of an escaped pair of surrogates, \uD83D\uDE00; 0 where there is none. */
+static uint32_t pair_at(const char *s, size_t n)
+{
+	if (n < 12 || s[0] != '\\' || s[1] != 'u' || s[6] != '\\' || s[7] != 'u')
+		return 0;
+	int high = hex4(s + 2), low = hex4(s + 8);
+	if (high < 0xD800 || high > 0xDBFF || low < 0xDC00 || low > 0xDFFF)
+		return 0;
+	return 0x10000 + ((uint32_t)(high - 0xD800) << 10 | (uint32_t)(low - 0xDC00));
+}
+
+/*
+ * json-c 0.16 takes some pairs of surrogates apart again (those whose code point ends in D800 ... DFFF, as \ud836\udc00), so
+ * pairs are replaced by their UTF-8 before it sees them. Twelve bytes become four: the copy is never longer.
+ */
+static void pairs_replace(const char *text, size_t size, buf *out)
+{
+	size_t from = 0;
+	for (size_t i = 0; i < size; i++) {
+		if (text[i] != '\\')
+			continue;
+		uint32_t cp = pair_at(text + i, size - i);
+		if (!cp) {
+			i++; /* what follows belongs to this escape, a backslash too */
+			continue;
+		}
+		char utf8[4];
+		buf_add(out, text + from, i - from);
+		buf_add(out, utf8, utf8_put(cp, utf8));
+		from = i + 12;
+		i += 11;
+	}
+	buf_add(out, text + from, size - from);
+}
+
+static bool has_surrogates(const char *text, size_t size)
+{
+	for (size_t i = 0; i + 12 <= size; i++)
+		if (text[i] == '\\' && text[i + 1] == 'u' && (text[i + 2] | 32) == 'd')
+			return true;
+	return false;
+}
+
 rebus_status json_parse(const char *text, size_t size, const char *name, size_t most_values, json **out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	json *root = NULL;
 	struct json_tokener *t = NULL;
+	buf plain;
+	buf_init(&plain, NULL, 0);
 	if (size > INT32_MAX - 1)
 		return error_set(err, REBUS_LIMIT, "%s: %zu bytes of JSON, more than 2 GiB", name, size);
 	TRY(bounds_check(text, size, name, most_values, err));
+	if (has_surrogates(text, size)) {
+		pairs_replace(text, size, &plain);
+		TRY(buf_check(&plain, err, name));
+		text = plain.data;
+		size = plain.size;
+	}
 	t = json_tokener_new_ex(JSON_DEPTH + 2);
 	if (!t) {
 		status = error_memory(err, name);
@@ -76,6 +140,7 @@ done:
 		json_object_put(root);
 	if (t)
 		json_tokener_free(t);
+	buf_free(&plain);
 	return status;
 }
 
