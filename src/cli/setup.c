@@ -3,7 +3,7 @@
  *
  *   -m DIR or ORG/NAME        as given
  *   else $REBUS_MODEL         as given
- *   else models/NAME          beside the program's build folder, or in share/rebus beside its bin folder
+ *   else models/NAME          in share/rebus beside the program's bin folder, or beside its build folder, build/ or build/X/
  *
  * Signals. SIGINT and SIGTERM only set a flag, which the session asks between steps; the command then fails with CANCELLED
  * and releases what it holds, temporary files included. A second one ends the program at once. SIGPIPE and SIGXFSZ are
@@ -88,7 +88,7 @@ static bool program_folder(char *out, size_t room)
 
 static rebus_status default_model(const cli_command *c, char *out, size_t room, rebus_error *err)
 {
-	static const char *const places[] = {"../models", "../share/rebus/models"};
+	static const char *const places[] = {"../share/rebus/models", "../models", "../../models"};
 	char folder[2048], path[4096];
 	bool known = program_folder(folder, sizeof folder);
 	for (size_t i = 0; known && i < CLI_COUNT(places); i++) {

@@ -155,6 +155,7 @@ static void reserve(buf *b, int64_t tokens, size_t each)
 
 static rebus_status new_answer(const rebus_session *s, size_t count, int32_t max_tokens, rebus_answer **out, rebus_error *err)
 {
+	rebus_status status = REBUS_OK;
 	arena mem;
 	arena_init(&mem, s->m->mem.from, 0);
 	rebus_answer *a = arena_zero(&mem, 1, sizeof *a);
@@ -174,8 +175,13 @@ static rebus_status new_answer(const rebus_session *s, size_t count, int32_t max
 		at[i].running = true;
 		at[i].end = REBUS_END_LENGTH;
 	}
-	*out = a;
-	return REBUS_OK;
+	for (size_t i = 0; !status && i < count; i++)
+		status = text_stream_ready(&at[i].stream, err);
+	if (status)
+		rebus_answer_free(a);
+	else
+		*out = a;
+	return status;
 }
 
 rebus_status rebus_ask(rebus_session *s, rebus_prompt *const *prompts, size_t count, const rebus_ask_options *options, rebus_answer **out, rebus_error *err)

@@ -95,6 +95,19 @@ static void add_prompts(growth *g, run_parts *r)
 		r->picked[r->picked_count++] = (int32_t)k;
 }
 
+static rebus_status lay_out(growth *g, run_parts *r, arena *a, rebus_error *err)
+{
+	int64_t rows = total_rows(g);
+	rebus_status status = tokens_new(a, rows, &r->table, err);
+	if (status)
+		return status;
+	r->picked = arena_get(a, (size_t)rows, sizeof *r->picked);
+	if (!r->picked)
+		return error_memory(err, "a run");
+	add_prompts(g, r);
+	return complete(g, r, a, err);
+}
+
 static rebus_status prefill(growth *g, plan_rows features, rebus_error *err)
 {
 	rebus_status status;
@@ -102,15 +115,7 @@ static rebus_status prefill(growth *g, plan_rows features, rebus_error *err)
 	arena_init(&a, g->s->m->mem.from, 0);
 	run_parts r = {.features = features.data, .feature_rows = features.rows};
 	feed f;
-	int64_t rows = total_rows(g);
-	TRY(tokens_new(&a, rows, &r.table, err));
-	r.picked = arena_get(&a, (size_t)rows, sizeof *r.picked);
-	if (!r.picked) {
-		status = error_memory(err, "a run");
-		goto done;
-	}
-	add_prompts(g, &r);
-	TRY(complete(g, &r, &a, err));
+	TRY(lay_out(g, &r, &a, err));
 	net_run fed = feed_of(&r);
 	TRY(net_feed(&g->s->text.n, &fed, &a, &f, err));
 	TRY(run(g, &r, &f, err));
@@ -129,8 +134,9 @@ static size_t step_bytes(const growth *g)
 	return 24 * (rows * sizeof(segment) + 128) + rows * width * sizeof(float) + ((size_t)graph_spaces(n->g) + (size_t)graph_slots(n->g) + 4) * 16 + 4096;
 }
 
-rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, int32_t count, plan_rows features, int32_t max_tokens, net_wants wants, bool all,
-                          rebus_error *err)
+/* Everything but what lies in plans; size: what the plan is made for. growth_end also after a failure. */
+static rebus_status prepare(growth *g, rebus_session *s, const sequence *list, int32_t count, int64_t feature_rows, int32_t max_tokens, bool all, net_size *size,
+                            rebus_error *err)
 {
 	rebus_status status;
 	*g = (growth){.s = s, .count = count, .list = list, .all = all};
@@ -150,7 +156,17 @@ rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, int
 		return error_set(err, REBUS_LIMIT, "%lld tokens with their answers in one call", (long long)cache);
 	for (int32_t i = 0; i + 1 < count; i++)
 		g->region[i + 1] = g->region[i] + list[i].count + max_tokens;
-	net_size size = {.rows = rows, .features = features.rows, .picked = all ? rows : count, .cache = cache};
+	*size = (net_size){.rows = rows, .features = feature_rows, .picked = all ? rows : count, .cache = cache};
+done:
+	return status;
+}
+
+rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, int32_t count, plan_rows features, int32_t max_tokens, net_wants wants, bool all,
+                          rebus_error *err)
+{
+	rebus_status status;
+	net_size size;
+	TRY(prepare(g, s, list, count, features.rows, max_tokens, all, &size, err));
 	TRY(session_net(s, false, size, wants, err));
 	if (features.rows && s->text.n.features_in && features.width != graph_slot_info(s->text.n.g, s->text.n.features_in)->width)
 		return error_set(err, REBUS_SHAPE, "the projector gives %lld columns, the text model reads %lld", (long long)features.width,
@@ -160,6 +176,21 @@ rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, int
 		return error_memory(err, "an answer");
 	g->step_mark = arena_here(&g->step);
 done:
+	return status;
+}
+
+rebus_status growth_measure(rebus_session *s, const sequence *list, int32_t count, int64_t feature_rows, int32_t max_tokens, arena *a, size_t *plan_bytes,
+                            rebus_error *err)
+{
+	rebus_status status;
+	growth g;
+	net_size size;
+	run_parts r = {.feature_rows = feature_rows};
+	TRY(prepare(&g, s, list, count, feature_rows, max_tokens, false, &size, err));
+	TRY(lay_out(&g, &r, a, err));
+	TRY(session_measure_net(s, false, size, plan_bytes, err));
+done:
+	growth_end(&g);
 	return status;
 }
 

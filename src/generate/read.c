@@ -25,16 +25,17 @@ static int32_t pick_of(const rebus_model *m, const text_shape *w, const sequence
 	}
 }
 
-rebus_status session_read(rebus_session *s, const sequence *list, int32_t count, net_wants wants, arena *a, run_rows *rows, rebus_error *err)
-{
-	rebus_status status;
-	const rebus_model *m = s->m;
-	const text_shape *w = m->text.f->words(m->text.config);
-	int64_t total = 0;
+typedef struct reading { /* what a run is fed with */
 	tokens table;
 	rowmap source, position, pick;
 	layout self;
-	feed f;
+} reading;
+
+static rebus_status lay_out(reading *r, const rebus_model *m, const sequence *list, int32_t count, arena *a, run_rows *rows, rebus_error *err)
+{
+	rebus_status status;
+	const text_shape *w = m->text.f->words(m->text.config);
+	int64_t total = 0;
 	for (int32_t i = 0; i < count; i++) {
 		if (list[i].count < 1)
 			return error_set(err, REBUS_MISUSE, "text %d: no tokens", i);
@@ -45,25 +46,43 @@ rebus_status session_read(rebus_session *s, const sequence *list, int32_t count,
 	int32_t *picked = arena_get(a, n, sizeof *picked);
 	if (!rows->row || !rows->picked || !picked)
 		return error_memory(err, "texts");
-	TRY(tokens_new(a, total, &table, err));
+	TRY(tokens_new(a, total, &r->table, err));
 	for (int32_t i = 0; i < count; i++) {
-		rows->row[i] = (int32_t)table.rows;
+		rows->row[i] = (int32_t)r->table.rows;
 		rows->picked[i] = i;
-		picked[i] = (int32_t)table.rows + pick_of(m, w, &list[i]);
+		picked[i] = (int32_t)r->table.rows + pick_of(m, w, &list[i]);
 		for (int32_t k = 0; k < list[i].count; k++)
-			tokens_add(&table, TOKEN_TEXT, i, k, -1, list[i].ids[k]);
+			tokens_add(&r->table, TOKEN_TEXT, i, k, -1, list[i].ids[k]);
 	}
-	rows->row[count] = (int32_t)table.rows;
+	rows->row[count] = (int32_t)r->table.rows;
 	rows->picked[count] = count;
-	TRY(session_net(s, false, (net_size){.rows = total, .picked = count}, wants, err));
 	int64_t base[TOKEN_KINDS] = {0, -1, -1, -1, -1};
-	TRY(tokens_map_sources(a, &table, base, w->vocabulary, &source, err));
-	TRY(tokens_map_order(a, &table, 0, w->positions, &position, err));
-	TRY(tokens_map_pick(a, picked, count, total, &pick, err));
-	TRY(tokens_layout(a, &table, true, &self, err));
-	net_run r = {.table = &table, .source = &source, .position = &position, .pick = &pick, .self = &self};
+	TRY(tokens_map_sources(a, &r->table, base, w->vocabulary, &r->source, err));
+	TRY(tokens_map_order(a, &r->table, 0, w->positions, &r->position, err));
+	TRY(tokens_map_pick(a, picked, count, total, &r->pick, err));
+	TRY(tokens_layout(a, &r->table, true, &r->self, err));
+done:
+	return status;
+}
+
+rebus_status session_read(rebus_session *s, const sequence *list, int32_t count, net_wants wants, arena *a, run_rows *rows, rebus_error *err)
+{
+	rebus_status status;
+	reading in;
+	feed f;
+	TRY(lay_out(&in, s->m, list, count, a, rows, err));
+	TRY(session_net(s, false, (net_size){.rows = in.table.rows, .picked = count}, wants, err));
+	net_run r = {.table = &in.table, .source = &in.source, .position = &in.position, .pick = &in.pick, .self = &in.self};
 	TRY(net_feed(&s->text.n, &r, a, &f, err));
 	TRY(plan_run(s->text.p, &f, &s->runner, s->options.stop, s->options.user, err));
 done:
 	return status;
+}
+
+rebus_status session_measure_read(rebus_session *s, const sequence *list, int32_t count, arena *a, size_t *plan_bytes, rebus_error *err)
+{
+	reading in;
+	run_rows rows;
+	rebus_status status = lay_out(&in, s->m, list, count, a, &rows, err);
+	return status ? status : session_measure_net(s, false, (net_size){.rows = in.table.rows, .picked = count}, plan_bytes, err);
 }

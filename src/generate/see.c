@@ -35,6 +35,8 @@ typedef struct sight { /* a run being put together */
 	float *patches;
 	int32_t *picked; /* rows of the table that heads see */
 	int64_t picked_count;
+	rowmap source, position, seen;
+	layout self;
 } sight;
 
 static bool picks(const sight *v, bool learned, int32_t order)
@@ -162,43 +164,63 @@ static rebus_status make_positions(const sight *v, const run_rows *rows, arena *
 }
 
 /* ------------------------------------------------------------------------------------------------ the run */
-typedef struct sight_parts { /* what a net_run points to */
-	sight v;
-	rowmap source, position, pick;
-	layout self;
-} sight_parts;
-
-rebus_status session_sight(const rebus_model *m, const picture_list *list, arena *a, run_rows *rows, net_size *need, net_run *out, rebus_error *err)
+/* Everything a run is fed with, in the arena. */
+static rebus_status look(sight *v, const rebus_model *m, const picture_list *list, arena *a, run_rows *rows, rebus_error *err)
 {
 	rebus_status status;
-	sight_parts *p = arena_zero(a, 1, sizeof *p);
-	if (!p)
-		return error_memory(err, "pictures");
-	sight *v = &p->v;
 	*v = (sight){.shape = m->vision.f->tower(m->vision.config), .list = list, .pick = m->self.f->vision_pick(m)};
 	TRY(make_table(v, a, rows, err));
 	int64_t base[TOKEN_KINDS] = {-1, 0, 0, v->patch_rows, -1};
-	TRY(tokens_map_sources(a, &v->table, base, v->patch_rows + v->shape->learned, &p->source, err));
-	TRY(make_positions(v, rows, a, &p->position, err));
-	TRY(tokens_map_pick(a, v->picked, v->picked_count, v->table.rows, &p->pick, err));
-	TRY(tokens_layout(a, &v->table, false, &p->self, err));
-	*need = (net_size){.rows = v->table.rows, .patches = v->patch_rows, .picked = v->picked_count};
-	*out = (net_run){.table = &v->table, .patches = v->patches, .patch_rows = v->patch_rows, .source = &p->source, .position = &p->position, .pick = &p->pick,
-		.self = &p->self};
+	TRY(tokens_map_sources(a, &v->table, base, v->patch_rows + v->shape->learned, &v->source, err));
+	TRY(make_positions(v, rows, a, &v->position, err));
+	TRY(tokens_map_pick(a, v->picked, v->picked_count, v->table.rows, &v->seen, err));
+	TRY(tokens_layout(a, &v->table, false, &v->self, err));
 done:
 	return status;
+}
+
+static net_size size_of(const sight *v)
+{
+	return (net_size){.rows = v->table.rows, .patches = v->patch_rows, .picked = v->picked_count};
+}
+
+static net_run run_of(const sight *v)
+{
+	return (net_run){.table = &v->table, .patches = v->patches, .patch_rows = v->patch_rows, .source = &v->source, .position = &v->position, .pick = &v->seen,
+		.self = &v->self};
+}
+
+rebus_status session_sight(const rebus_model *m, const picture_list *list, arena *a, run_rows *rows, net_size *need, net_run *out, rebus_error *err)
+{
+	sight *v = arena_zero(a, 1, sizeof *v);
+	if (!v)
+		return error_memory(err, "pictures");
+	rebus_status status = look(v, m, list, a, rows, err);
+	if (status)
+		return status;
+	*need = size_of(v);
+	*out = run_of(v);
+	return REBUS_OK;
 }
 
 rebus_status session_see(rebus_session *s, const picture_list *list, net_wants wants, arena *a, run_rows *rows, rebus_error *err)
 {
 	rebus_status status;
-	net_size need;
-	net_run r;
+	sight v;
 	feed f;
-	TRY(session_sight(s->m, list, a, rows, &need, &r, err));
-	TRY(session_net(s, true, need, wants, err));
+	TRY(look(&v, s->m, list, a, rows, err));
+	TRY(session_net(s, true, size_of(&v), wants, err));
+	net_run r = run_of(&v);
 	TRY(net_feed(&s->vision.n, &r, a, &f, err));
 	TRY(plan_run(s->vision.p, &f, &s->runner, s->options.stop, s->options.user, err));
 done:
 	return status;
+}
+
+rebus_status session_measure_see(rebus_session *s, const picture_list *list, arena *a, size_t *plan_bytes, rebus_error *err)
+{
+	sight v;
+	run_rows rows;
+	rebus_status status = look(&v, s->m, list, a, &rows, err);
+	return status ? status : session_measure_net(s, true, size_of(&v), plan_bytes, err);
 }

@@ -65,9 +65,9 @@ static bool fits(const run_net *r, net_size need, net_wants wants)
 	       need.picked <= have.picked && need.cache <= have.cache && !need.cache == !have.cache;
 }
 
-static rebus_status build(rebus_session *s, net *n, bool vision, net_size size, net_wants wants, rebus_error *err)
+static rebus_status build(rebus_session *s, const rebus_allocator *from, net *n, bool vision, net_size size, net_wants wants, rebus_error *err)
 {
-	rebus_status status = net_new(n, s->m->mem.from, size, wants, err);
+	rebus_status status = net_new(n, from, size, wants, err);
 	if (status)
 		return status;
 	if (vision)
@@ -86,7 +86,7 @@ rebus_status session_net(rebus_session *s, bool vision, net_size need, net_wants
 	if (fits(r, need, wants))
 		return REBUS_OK;
 	net_drop(s, r);
-	rebus_status status = build(s, &r->n, vision, need, wants, err);
+	rebus_status status = build(s, s->m->mem.from, &r->n, vision, need, wants, err);
 	if (status)
 		return status;
 	r->made = true;
@@ -108,13 +108,40 @@ bool session_output(const run_net *r, const char *name, plan_rows *out, output_k
 	return true;
 }
 
-rebus_status session_measure_net(rebus_session *s, bool vision, net_size size, plan_info *out, rebus_error *err)
+/* ------------------------------------------------------------------------------------------------ measuring */
+typedef struct counted { /* an allocator that counts what it hands on */
+	const rebus_allocator *from;
+	size_t now, most;
+} counted;
+
+static void *counted_alloc(void *user, size_t size)
+{
+	counted *c = user;
+	void *p = c->from->alloc(c->from->user, size);
+	c->now += p ? size : 0;
+	c->most = c->now > c->most ? c->now : c->most;
+	return p;
+}
+
+static void counted_free(void *user, void *memory, size_t size)
+{
+	counted *c = user;
+	c->now -= size;
+	c->from->free(c->from->user, memory, size);
+}
+
+rebus_status session_measure_net(rebus_session *s, bool vision, net_size size, size_t *bytes, rebus_error *err)
 {
 	net n;
-	rebus_status status = build(s, &n, vision, size, (net_wants){0}, err);
+	plan_info info;
+	counted c = {.from = s->m->mem.from};
+	const rebus_allocator counting = {&c, counted_alloc, counted_free};
+	rebus_status status = build(s, &counting, &n, vision, size, (net_wants){0}, err);
 	if (status)
 		return status;
-	status = plan_measure(n.g, s->m->k, s->runner.threads, s->m->mem.from, out, err);
+	status = plan_measure(n.g, s->m->k, s->runner.threads, &counting, &info, err);
 	net_free(&n);
+	if (!status)
+		*bytes = info.total + c.most;
 	return status;
 }

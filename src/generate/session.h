@@ -46,8 +46,11 @@ rebus_status session_pictures(rebus_prompt *const *prompts, size_t count, arena 
 rebus_status session_sight(const rebus_model *m, const picture_list *list, arena *a, run_rows *rows, net_size *need, net_run *out, rebus_error *err);
 /* One run of the vision net; a holds what the run is fed with and rows. */
 rebus_status session_see(rebus_session *s, const picture_list *list, net_wants wants, arena *a, run_rows *rows, rebus_error *err);
+/* What session_see takes: fills the arena as it does, and says what its graph and plan would be. */
+rebus_status session_measure_see(rebus_session *s, const picture_list *list, arena *a, size_t *plan_bytes, rebus_error *err);
 /* One run of the text net over texts of an encoder, nothing cached. */
 rebus_status session_read(rebus_session *s, const sequence *list, int32_t count, net_wants wants, arena *a, run_rows *rows, rebus_error *err);
+rebus_status session_measure_read(rebus_session *s, const sequence *list, int32_t count, arena *a, size_t *plan_bytes, rebus_error *err);
 /* A named output of the last run; false if the net has none of that name. */
 bool session_output(const run_net *r, const char *name, plan_rows *out, output_kind *kind);
 
@@ -67,10 +70,12 @@ typedef struct growth {
 /* pictures: features were made by session_see, rows in the order of the sequences' pictures. max_tokens: how far each grows. */
 rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, int32_t count, plan_rows features, int32_t max_tokens, net_wants wants, bool all,
                           rebus_error *err);
+/* What growth_begin takes, as session_measure_see. */
+rebus_status growth_measure(rebus_session *s, const sequence *list, int32_t count, int64_t feature_rows, int32_t max_tokens, arena *a, size_t *plan_bytes,
+                            rebus_error *err);
 /* One more token for every sequence with id[i] >= 0. Allocates nothing, plans nothing. */
 rebus_status growth_step(growth *g, const int32_t *id, rebus_error *err);
 const float *growth_logits(const growth *g, int32_t i, int64_t *width);
 void growth_end(growth *g);
-
 
 #endif

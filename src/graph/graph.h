@@ -235,7 +235,7 @@ void plan_profile(plan *p, bool on);              /* measure each step of the ru
 typedef struct plan_step_info {
 	const char *op, *name;
 	double seconds;
-	cost cost; /* with seconds and rows, of the last run; cost and seconds only if profiled */
+	cost cost; /* with rows, of the last run; seconds, of the last one that was profiled */
 	int64_t rows, width;
 } plan_step_info;
 bool plan_step_at(const plan *p, int32_t i, plan_step_info *out);

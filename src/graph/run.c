@@ -205,7 +205,7 @@ static rebus_status prepare(plan *p, rebus_error *err)
 			return status;
 		s->tasks = s->op->tasks(s);
 		p->costs[i] = (cost){0};
-		if (p->profile && s->op->cost)
+		if (s->op->cost) /* now, while what is fed is there */
 			s->op->cost(s, &p->costs[i]);
 		atomic_store_explicit(&p->next[i], 0, memory_order_relaxed);
 	}

@@ -1,117 +1,8 @@
-/*
- * inspect.c - rebus_inspect: what a folder holds, how it is read, and the memory a run will take.
- *
- * Memory is said in the parts it consists of. All but the first are exact: they are counted in the arenas and in the plans
- * that a run of this prompt makes.
- *
- *   program    what this process has in memory already, mapped weights aside
- *   pictures   processed pixels and patch rows of the prompt
- *   vision     the tower's plan: activations, scratch          text   the text model's: the same and the cache
- */
-#include <stdio.h>
+/* inspect.c - rebus_inspect: what a folder holds, how it is read, and the memory that a run will need (footprint.h). */
 #include <string.h>
 
-#include "generate/sequences.h"
-#include "generate/session_net.h"
+#include "lab/footprint.h"
 #include "lab/report.h"
-
-typedef struct memory_parts {
-	size_t program, pictures, vision, text, total;
-	size_t weights; /* mapped: the system's pages */
-	int64_t rows;
-	bool known;
-} memory_parts;
-
-/* Resident memory that is not file-backed plus the program's own text, in bytes; 0 where the system does not tell. */
-static size_t resident(void)
-{
-	size_t total = 0;
-	char line[128];
-	FILE *f = fopen("/proc/self/status", "re");
-	while (f && fgets(line, sizeof line, f)) {
-		unsigned long kb;
-		if (sscanf(line, "VmRSS: %lu kB", &kb) == 1)
-			total += kb << 10;
-	}
-	if (f)
-		fclose(f);
-	return total;
-}
-
-/* Pages of a mapping of the checkpoint that are in memory now. */
-static size_t resident_weights(const char *folder)
-{
-	size_t total = 0;
-	char line[4352];
-	bool ours = false;
-	FILE *f = fopen("/proc/self/smaps", "re");
-	while (f && fgets(line, sizeof line, f)) {
-		unsigned long kb;
-		if (strstr(line, ".safetensors") || (strchr(line, '/') && strchr(line, '-') && !strstr(line, "kB")))
-			ours = strstr(line, ".safetensors") != NULL;
-		else if (ours && sscanf(line, "Rss: %lu kB", &kb) == 1)
-			total += kb << 10;
-	}
-	if (f)
-		fclose(f);
-	(void)folder;
-	return total;
-}
-
-static size_t weight_bytes(const rebus_model *m)
-{
-	size_t total = 0;
-	for (size_t i = 0; i < safetensors_count(m->weights); i++)
-		total += safetensors_at(m->weights, i)->size;
-	return total;
-}
-
-/* The plans that a run of this prompt makes, and what it is fed with. */
-static rebus_status measure(rebus_session *s, rebus_prompt *p, int32_t max_tokens, memory_parts *out, rebus_error *err)
-{
-	rebus_status status = REBUS_OK;
-	const rebus_model *m = s->m;
-	arena a;
-	plan_info vision = {0}, text = {0};
-	int64_t patches = 0, rows = 0, features = 0, picked = 0;
-	arena_init(&a, m->mem.from, 0);
-	for (int32_t i = 0; i < p->picture_count; i++) {
-		const grid_picture *g = &p->pictures[i];
-		const tower_shape *t = m->vision.f->tower(m->vision.config);
-		int64_t n = (int64_t)g->rows * g->columns;
-		patches += n;
-		rows += n + t->learned;
-		features += prompt_feature_rows(m, g);
-		out->pictures += sizeof(float) * (size_t)(g->px.channels * g->px.height * g->px.width + n * t->channels * t->patch[0] * t->patch[1]);
-	}
-	picked = features;
-	if (p->picture_count)
-		TRY(session_measure_net(s, true, (net_size){.rows = rows, .patches = patches, .picked = picked}, &vision, err));
-	if (m->self.f->abilities & REBUS_GENERATES) {
-		sequence *list;
-		TRY(sequences_make(&p, 1, &a, &list, err));
-		out->rows = list[0].count;
-		net_size size = {.rows = list[0].count, .features = features, .picked = 1, .cache = list[0].count + (int64_t)max_tokens};
-		TRY(session_measure_net(s, false, size, &text, err));
-	} else if (prompt_texts(p)) {
-		net_size size = {.picked = prompt_texts(p)};
-		for (int32_t i = 0; i < p->piece_count; i++) {
-			sequence q;
-			if (p->pieces[i].image)
-				continue;
-			TRY(prompt_text_ids(p, &a, &p->pieces[i], false, &q, err));
-			size.rows += q.count;
-		}
-		out->rows = size.rows;
-		TRY(session_measure_net(s, false, size, &text, err));
-	}
-	out->vision = vision.total;
-	out->text = text.total;
-	out->known = true;
-done:
-	arena_free(&a);
-	return status;
-}
 
 /* ------------------------------------------------------------------------------------------------ writing */
 static void write_component(buf *b, const char *role, const component *c, bool json_)
@@ -158,7 +49,7 @@ static void write_weights(buf *b, const rebus_model *m)
 	}
 }
 
-static void write_json(buf *b, arena *a, rebus_session *s, const memory_parts *x, bool weights)
+static void write_json(buf *b, const char *pipe, rebus_session *s, const footprint *x, bool weights)
 {
 	const rebus_model *m = s->m;
 	buf_text(b, "{");
@@ -175,8 +66,7 @@ static void write_json(buf *b, arena *a, rebus_session *s, const memory_parts *x
 	report_key(b, "tensors");
 	buf_format(b, "%zu", safetensors_count(m->weights));
 	report_key(b, "weight_bytes");
-	buf_format(b, "%zu", weight_bytes(m));
-	const char *pipe = m->pictures ? vision_pipe_text(a, m->pictures, NULL) : NULL;
+	buf_format(b, "%zu", x->weights);
 	if (pipe) {
 		report_key(b, "processor");
 		buf_json(b, pipe, strlen(pipe));
@@ -196,8 +86,8 @@ static void write_json(buf *b, arena *a, rebus_session *s, const memory_parts *x
 	report_key(b, "threads");
 	buf_format(b, "%d", s->runner.threads);
 	report_key(b, "memory");
-	buf_format(b, "{\"program\": %zu, \"pictures\": %zu, \"vision_plan\": %zu, \"text_plan\": %zu, \"total\": %zu, \"mapped_weights\": %zu}", x->program, x->pictures,
-		x->vision, x->text, x->total, x->weights);
+	buf_format(b, "{\"program\": %zu, \"pictures\": %zu, \"vision\": %zu, \"words\": %zu, \"text\": %zu, \"before\": %zu, \"total\": %zu}", x->program, x->pictures,
+		x->vision, x->words, x->text, x->before, x->total);
 	if (weights)
 		write_weights_json(b, m);
 	report_key(b, "warnings");
@@ -216,7 +106,7 @@ static void write_line(buf *b, const char *what, size_t bytes)
 	buf_byte(b, '\n');
 }
 
-static void write_people(buf *b, arena *a, rebus_session *s, const memory_parts *x, bool weights)
+static void write_people(buf *b, const char *pipe, rebus_session *s, const footprint *x, bool weights)
 {
 	const rebus_model *m = s->m;
 	buf_format(b, "%-12s%s\n", "folder", m->folder);
@@ -226,9 +116,8 @@ static void write_people(buf *b, arena *a, rebus_session *s, const memory_parts 
 	if (m->text.f != m->self.f)
 		write_component(b, "text", &m->text, false);
 	buf_format(b, "%-12s%zu tensors, ", "weights", safetensors_count(m->weights));
-	report_bytes(b, (double)weight_bytes(m));
+	report_bytes(b, (double)x->weights);
 	buf_byte(b, '\n');
-	const char *pipe = m->pictures ? vision_pipe_text(a, m->pictures, NULL) : NULL;
 	if (pipe)
 		buf_format(b, "%-12s%s\n", "pictures", pipe);
 	if (m->words)
@@ -236,12 +125,14 @@ static void write_people(buf *b, arena *a, rebus_session *s, const memory_parts 
 	if (m->labels)
 		buf_format(b, "%-12s%lld\n", "labels", (long long)m->label_count);
 	buf_format(b, "%-12s%s, %d threads\n", "cpu", cpu_name(m->k->level), s->runner.threads);
-	buf_text(b, x->known ? "memory of this run, mapped weights aside\n" : "memory before a run, mapped weights aside (give --image or --text to plan one)\n");
+	buf_text(b, x->run ? "memory of this run, mapped weights aside\n" : "memory before a run, mapped weights aside (give --image or --text to plan one)\n");
 	write_line(b, "  program", x->program);
-	if (x->known) {
+	if (x->run) {
 		write_line(b, "  pictures", x->pictures);
 		write_line(b, "  vision", x->vision);
+		write_line(b, "  words", x->words);
 		write_line(b, "  text", x->text);
+		write_line(b, "  before it", x->before);
 	}
 	write_line(b, "  total", x->total);
 	for (size_t i = 0; i < m->warning_count; i++)
@@ -253,23 +144,23 @@ static void write_people(buf *b, arena *a, rebus_session *s, const memory_parts 
 rebus_status rebus_inspect(rebus_session *s, rebus_prompt *prompt, int32_t max_tokens, bool json_, bool weights, rebus_text **out, rebus_error *err)
 {
 	rebus_text *r;
-	memory_parts x = {0};
+	footprint x;
 	if (max_tokens < 0 || max_tokens > (1 << 20))
 		return error_set(err, REBUS_MISUSE, "max_tokens %d, expected 0 to %d", max_tokens, 1 << 20);
-	size_t now = resident(), mapped = resident_weights(s->m->folder);
-	x.program = now > mapped ? now - mapped : now;
-	x.weights = weight_bytes(s->m);
-	rebus_status status = prompt && prompt->piece_count ? measure(s, prompt, max_tokens, &x, err) : REBUS_OK;
+	rebus_status status = footprint_measure(s, prompt, max_tokens, &x, err);
+	if (!status)
+		status = report_new(s->m->mem.from, &r, err);
 	if (status)
 		return status;
-	x.total = x.program + x.vision + x.text + x.pictures;
-	status = report_new(s->m->mem.from, &r, err);
-	if (status)
-		return status;
+	const char *pipe = s->m->pictures ? vision_pipe_text(&r->mem, s->m->pictures, NULL) : NULL;
+	if (s->m->pictures && !pipe) {
+		rebus_text_free(r);
+		return error_memory(err, "a report");
+	}
 	if (json_)
-		write_json(&r->out, &r->mem, s, &x, weights);
+		write_json(&r->out, pipe, s, &x, weights);
 	else
-		write_people(&r->out, &r->mem, s, &x, weights);
+		write_people(&r->out, pipe, s, &x, weights);
 	return report_finish(r, out, err);
 }
 

@@ -44,7 +44,7 @@ static bool more_room(rebus_tensors *t)
 void *tensors_add(rebus_tensors *t, const char *prefix, const char *name, rebus_dtype type, int32_t rank, const int64_t *shape)
 {
 	size_t n = type == REBUS_I64 ? sizeof(int64_t) : sizeof(float);
-	bool fits = !t->failed && more_room(t);
+	bool fits = !t->failed && prefix && more_room(t);
 	for (int32_t i = 0; i < rank; i++)
 		fits = fits && size_mul(n, (size_t)shape[i], &n);
 	char *full = fits ? arena_format(&t->mem, "%s%s", prefix, name) : NULL;

@@ -30,6 +30,7 @@ typedef struct tracing {
 	int32_t *picture_first; /* [count + 1] */
 } tracing;
 
+/* NULL: no memory, which tensors_add remembers. */
 static const char *prefix_of(tracing *t, size_t i)
 {
 	return t->o->batch ? arena_format(&t->a, "%zu.", i) : "";

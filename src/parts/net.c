@@ -20,7 +20,10 @@ rebus_status net_new(net *n, const rebus_allocator *from, net_size size, net_wan
 	n->patches = graph_space(n->g, "patches", size.patches);
 	n->features = graph_space(n->g, "picture features", size.features);
 	n->cache = graph_space(n->g, "cache", size.cache);
-	return graph_check(n->g, err);
+	status = graph_check(n->g, err);
+	if (status)
+		net_free(n);
+	return status;
 }
 
 void net_free(net *n)

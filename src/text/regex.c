@@ -32,18 +32,23 @@ rebus_status regex_open(const char *pattern, size_t n, const char *where, text_r
 	TRY(regex_rewrite(pattern, n, where, &text, err));
 	context = pcre2_compile_context_create(NULL);
 	r = base_allocator.alloc(NULL, sizeof(*r));
+	if (r)
+		*r = (text_regex){0};
 	if (!context || !r) {
 		status = error_memory(err, "a regular expression");
 		goto done;
 	}
 	pcre2_set_newline(context, PCRE2_NEWLINE_LF);
 	pcre2_set_parens_nest_limit(context, GROUPS_MOST);
-	*r = (text_regex){0};
 	int code;
 	PCRE2_SIZE at;
 	r->code = pcre2_compile((PCRE2_SPTR)(text.data ? text.data : ""), text.size,
 	                        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT,
 	                        &code, &at, context);
+	if (!r->code && code == PCRE2_ERROR_HEAP_FAILED) {
+		status = error_memory(err, "a regular expression");
+		goto done;
+	}
 	if (!r->code) {
 		unsigned char why[120];
 		pcre2_get_error_message(code, why, sizeof(why));

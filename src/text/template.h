@@ -13,7 +13,8 @@
  * templates (include, import, extends, block), and the filters that exist for web pages are not there.
  *
  * Everything made while parsing lives in the caller's arena, everything made while rendering in the scratch arena; both may
- * be released as a whole. A program is read only afterwards and may be rendered by several threads at once.
+ * be released as a whole. A program is read only afterwards and may be rendered by several threads at once; values are not,
+ * as a text remembers its length once it was counted.
  *
  * Errors name the line: FORMAT for text that is no template or an operation that Jinja refuses, UNSUPPORTED for what Jinja
  * has and this does not, MISUSE for a template's own raise_exception, LIMIT for a bound reached.

@@ -20,7 +20,7 @@
 
 #include "text/text_inside.h"
 
-enum { WINDOW_MOST = 96, WINDOW_KEPT = 24 };
+enum { WINDOW_MOST = 96, WINDOW_KEPT = 24, TOKEN_BYTES = 12 };
 
 /* ------------------------------------------------------------------------------------------------ reading */
 static rebus_status one_char(const json *j, arena *a, text_span *out, const char *or_else, rebus_error *err)
@@ -108,32 +108,30 @@ static void token_end(text_pieces *p, size_t from)
 	pieces_add(p, from, p->text.size - from, -1, false);
 }
 
-static void bytes_step(const text_pieces *in, text_pieces *out)
+static void bytes_step(const text_pieces *in, text_pieces *out, buf *bytes)
 {
-	buf bytes;
-	buf_init(&bytes, in->text.from, WORK_MOST);
+	bytes->size = 0;
 	for (size_t i = 0; i < pieces_count(in); i++) {
 		const text_piece *p = pieces_at(in, i);
 		const char *s = pieces_text(in, i);
-		size_t before = bytes.size;
+		size_t before = bytes->size;
 		for (size_t k = 0; k < p->size;) {
 			uint32_t cp;
 			k += utf8_get(s + k, p->size - k, &cp);
 			int byte = text_char_to_byte(cp);
 			if (byte < 0) { /* one strange character: the token stands for itself */
-				bytes.size = before;
-				buf_add(&bytes, s, p->size);
+				bytes->size = before;
+				buf_add(bytes, s, p->size);
 				break;
 			}
-			buf_byte(&bytes, byte);
+			buf_byte(bytes, byte);
 		}
 	}
-	if (bytes.failed)
-		out->text.failed = bytes.failed;
+	if (bytes->failed)
+		out->text.failed = bytes->failed;
 	else
-		unicode_repair(bytes.data ? bytes.data : "", bytes.size, &out->text);
+		unicode_repair(bytes->data ? bytes->data : "", bytes->size, &out->text);
 	token_end(out, 0);
-	buf_free(&bytes);
 }
 
 static int hex_value(char c)
@@ -150,46 +148,42 @@ static int fallback_byte(const char *s, size_t n)
 	return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-static void run_end(buf *run, text_pieces *out)
+/* The bytes from `from` on are a run: together they are one piece if they are UTF-8, else each becomes U+FFFD. */
+static void run_end(size_t from, text_pieces *out)
 {
-	if (!run->size)
+	size_t n = out->text.size - from;
+	if (!n)
 		return;
-	size_t from = out->text.size;
-	if (utf8_valid(run->data, run->size))
-		buf_add(&out->text, run->data, run->size);
-	else
-		for (size_t i = 0; i < run->size; i++) {
-			buf_add(&out->text, "\xEF\xBF\xBD", 3);
-			if (i + 1 < run->size) {
-				token_end(out, from);
-				from = out->text.size;
-			}
-		}
-	token_end(out, from);
-	run->size = 0;
+	if (utf8_valid(out->text.data + from, n)) {
+		token_end(out, from);
+		return;
+	}
+	out->text.size = from;
+	for (size_t i = 0; i < n; i++) {
+		from = out->text.size;
+		buf_add(&out->text, "\xEF\xBF\xBD", 3);
+		token_end(out, from);
+	}
 }
 
 static void fallback_step(const text_pieces *in, text_pieces *out)
 {
-	buf run;
-	buf_init(&run, in->text.from, WORK_MOST);
+	size_t run = 0; /* where the bytes of this run begin */
 	for (size_t i = 0; i < pieces_count(in); i++) {
 		const text_piece *p = pieces_at(in, i);
 		const char *s = pieces_text(in, i);
 		int byte = fallback_byte(s, p->size);
 		if (byte >= 0) {
-			buf_byte(&run, byte);
+			buf_byte(&out->text, byte);
 			continue;
 		}
-		run_end(&run, out);
-		size_t from = out->text.size;
+		run_end(run, out);
+		run = out->text.size;
 		buf_add(&out->text, s, p->size);
-		token_end(out, from);
+		token_end(out, run);
+		run = out->text.size;
 	}
-	run_end(&run, out);
-	if (run.failed)
-		out->text.failed = run.failed;
-	buf_free(&run);
+	run_end(run, out);
 }
 
 static void replace_literal(const char *s, size_t n, text_span find, const char *put, size_t put_size, buf *out)
@@ -268,11 +262,11 @@ static void token_step(const decode_step *step, const text_pieces *in, text_piec
 		token_end(out, 0);
 }
 
-static rebus_status step_run(const decode_step *step, const text_pieces *in, text_pieces *out, rebus_error *err)
+static rebus_status step_run(const decode_step *step, const text_pieces *in, text_pieces *out, buf *spare, rebus_error *err)
 {
 	switch (step->kind) {
 	case DECODE_BYTES:
-		bytes_step(in, out);
+		bytes_step(in, out, spare);
 		return REBUS_OK;
 	case DECODE_FALLBACK:
 		fallback_step(in, out);
@@ -290,12 +284,11 @@ static rebus_status step_run(const decode_step *step, const text_pieces *in, tex
 }
 
 /* Tokens through the decoder's steps, joined; without what comes after the decoder. */
-rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf *out, rebus_error *err)
+rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf room[DECODE_ROOM], buf *out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
-	text_pieces now, next;
-	pieces_init(&now, t->from);
-	pieces_init(&next, t->from);
+	text_pieces now = {room[0], room[1]}, next = {room[2], room[3]};
+	pieces_clear(&now);
 	for (size_t i = 0; i < n; i++) {
 		size_t size, from = now.text.size;
 		const char *s = text_token(t, id[i], &size);
@@ -308,7 +301,7 @@ rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool s
 		TRY(buf_check(&now.text, err, "a decoded text"));
 		TRY(buf_check(&now.list, err, "a decoded text"));
 		pieces_clear(&next);
-		TRY(step_run(&t->decodes[k], &now, &next, err));
+		TRY(step_run(&t->decodes[k], &now, &next, &room[4], err));
 		text_pieces swap = now;
 		now = next;
 		next = swap;
@@ -324,9 +317,23 @@ rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool s
 	}
 	status = buf_check(out, err, "a decoded text");
 done:
-	pieces_free(&now);
-	pieces_free(&next);
+	room[0] = now.text;
+	room[1] = now.list;
+	room[2] = next.text;
+	room[3] = next.list;
 	return status;
+}
+
+static void room_begin(buf room[DECODE_ROOM], const rebus_allocator *from)
+{
+	for (int i = 0; i < DECODE_ROOM; i++)
+		buf_init(&room[i], from, i % 2 ? (size_t)4 * WORK_MOST : WORK_MOST);
+}
+
+static void room_free(buf room[DECODE_ROOM])
+{
+	for (int i = 0; i < DECODE_ROOM; i++)
+		buf_free(&room[i]);
 }
 
 /* ------------------------------------------------------------------------------------------------ after the decoder */
@@ -376,14 +383,15 @@ static void clean_up(const tokenizer *t, buf *text)
 rebus_status text_decode(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf *out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
-	buf plain, spaced;
+	buf plain, spaced, room[DECODE_ROOM];
 	buf_init(&plain, t->from, WORK_MOST);
 	buf_init(&spaced, t->from, WORK_MOST);
+	room_begin(room, t->from);
 	if (!t->strip_decoded && !t->clean_up) {
-		status = decoder_run(t, id, n, skip_special, out, err);
+		status = decoder_run(t, id, n, skip_special, room, out, err);
 		goto done;
 	}
-	TRY(decoder_run(t, id, n, skip_special, &plain, err));
+	TRY(decoder_run(t, id, n, skip_special, room, &plain, err));
 	if (t->strip_decoded && plain.size) {
 		size_t from, end;
 		replace_literal(plain.data, plain.size, t->bpe.o.suffix, " ", 1, &spaced);
@@ -401,16 +409,42 @@ rebus_status text_decode(const tokenizer *t, const int32_t *id, size_t n, bool s
 done:
 	buf_free(&plain);
 	buf_free(&spaced);
+	room_free(room);
 	return status;
 }
 
 /* ------------------------------------------------------------------------------------------------ streaming */
+/* Room for a window of ordinary tokens, so that later ones ask for none. A failure is kept, and seen by the next push. */
+static void reserve(buf *b, size_t each)
+{
+	static const char blank[(size_t)WINDOW_MOST * sizeof(text_piece)];
+	buf_add(b, blank, WINDOW_MOST * each);
+	b->size = 0;
+}
+
 void text_stream_begin(text_stream *s, const tokenizer *t, bool skip_special)
 {
 	*s = (text_stream){.t = t, .skip_special = skip_special};
 	ids_init(&s->window, t->from, 0);
 	buf_init(&s->text, t->from, WORK_MOST);
 	buf_init(&s->held, t->from, WORK_MOST);
+	room_begin(s->room, t->from);
+	buf_init(&s->plain, t->from, WORK_MOST);
+	buf *texts[] = {&s->text, &s->held, &s->plain, &s->room[0], &s->room[2], &s->room[4]};
+	for (size_t i = 0; i < COUNT_OF(texts); i++)
+		reserve(texts[i], TOKEN_BYTES);
+	reserve(&s->window.bytes, sizeof(int32_t));
+	reserve(&s->room[1], sizeof(text_piece));
+	reserve(&s->room[3], sizeof(text_piece));
+}
+
+rebus_status text_stream_ready(const text_stream *s, rebus_error *err)
+{
+	const buf *all[] = {&s->window.bytes, &s->text, &s->held, &s->plain, &s->room[0], &s->room[1], &s->room[2], &s->room[3], &s->room[4]};
+	for (size_t i = 0; i < COUNT_OF(all); i++)
+		if (all[i]->failed)
+			return error_memory(err, "a decoded text");
+	return REBUS_OK;
 }
 
 void text_stream_free(text_stream *s)
@@ -418,6 +452,8 @@ void text_stream_free(text_stream *s)
 	ids_free(&s->window);
 	buf_free(&s->text);
 	buf_free(&s->held);
+	room_free(s->room);
+	buf_free(&s->plain);
 }
 
 static size_t steps_of(const tokenizer *t, decode_kind kind)
@@ -474,17 +510,16 @@ static rebus_status window_decode(text_stream *s, rebus_error *err)
 {
 	s->text.size = 0;
 	if (!s->t->strip_decoded)
-		return decoder_run(s->t, ids_data(&s->window), ids_count(&s->window), s->skip_special, &s->text, err);
-	buf plain;
-	buf_init(&plain, s->t->from, WORK_MOST);
-	rebus_status status = decoder_run(s->t, ids_data(&s->window), ids_count(&s->window), s->skip_special, &plain, err);
-	if (status == REBUS_OK && plain.size) {
-		size_t held = unsure(s, plain.data, plain.size); /* in characters that </w> has not eaten: keep it as it is */
-		replace_literal(plain.data, plain.size - held, s->t->bpe.o.suffix, " ", 1, &s->text);
-		buf_add(&s->text, plain.data + plain.size - held, held);
+		return decoder_run(s->t, ids_data(&s->window), ids_count(&s->window), s->skip_special, s->room, &s->text, err);
+	buf *plain = &s->plain;
+	plain->size = 0;
+	rebus_status status = decoder_run(s->t, ids_data(&s->window), ids_count(&s->window), s->skip_special, s->room, plain, err);
+	if (status == REBUS_OK && plain->size) {
+		size_t held = unsure(s, plain->data, plain->size); /* in characters that </w> has not eaten: keep it as it is */
+		replace_literal(plain->data, plain->size - held, s->t->bpe.o.suffix, " ", 1, &s->text);
+		buf_add(&s->text, plain->data + plain->size - held, held);
 		status = buf_check(&s->text, err, "a decoded text");
 	}
-	buf_free(&plain);
 	return status;
 }
 

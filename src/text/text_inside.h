@@ -240,7 +240,8 @@ rebus_status normalizer_run(text_work *w, const char *s, size_t n, bool *first, 
 rebus_status pretokenizer_read(tokenizer *t, const json *j, rebus_error *err);
 rebus_status pretokenizer_run(text_work *w); /* w->now to w->now */
 rebus_status decoder_read(tokenizer *t, const json *j, rebus_error *err);
-rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf *out, rebus_error *err);
+/* room: two text_pieces and a buffer, begun already, for the steps. */
+rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf room[DECODE_ROOM], buf *out, rebus_error *err);
 rebus_status post_read(tokenizer *t, const json *j, rebus_error *err);
 rebus_status post_clip(tokenizer *t, rebus_error *err); /* cls and sep around, from bos and eos */
 rebus_status post_run(const tokenizer *t, const ids *a, const ids *b, bool add_special, ids *out, ids *types, rebus_error *err);

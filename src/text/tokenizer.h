@@ -69,15 +69,18 @@ rebus_status text_decode(const tokenizer *t, const int32_t *id, size_t n, bool s
  * middle of a token); where clean-up of blanks is asked for, everything comes with text_stream_end.
  * A piece lives until the next call on the stream.
  */
+enum { DECODE_ROOM = 5 };
 typedef struct text_stream {
 	const tokenizer *t;
 	bool skip_special, started;
 	ids window;
 	buf text, held;
+	buf plain, room[DECODE_ROOM]; /* kept from id to id, so that decoding one asks for no memory */
 	size_t done;  /* bytes of the window's text that were put into held */
 	size_t given; /* bytes of held that the last piece is */
 } text_stream;
 void text_stream_begin(text_stream *s, const tokenizer *t, bool skip_special);
+rebus_status text_stream_ready(const text_stream *s, rebus_error *err); /* did begin get the room it wants? */
 rebus_status text_stream_push(text_stream *s, int32_t id, const char **piece, size_t *n, rebus_error *err);
 rebus_status text_stream_end(text_stream *s, const char **piece, size_t *n, rebus_error *err);
 void text_stream_free(text_stream *s);

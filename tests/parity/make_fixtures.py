@@ -20,6 +20,7 @@ tokenizer_config.json or chat_template.json; a tower under vision_tower.vision_m
 The reference runs in float32, eager attention, one thread; its image processors are torchvision's, and Pillow's where a
 case says `pil`. Greedy answers never stop at the end token, and no step's choice is close.
 """
+import collections
 import json
 import math
 import os
@@ -210,16 +211,29 @@ if x == 1 then return 0 else continue; for i in range(10): print(i * 2 + 1)
 """.split("\n")
 
 
-def train_bpe(pre, size, normalizer=None, suffix=""):
+def train_bpe(pre, size):
     t = Tokenizer(models.BPE())
-    if normalizer:
-        t.normalizer = normalizer
     t.pre_tokenizer = pre
-    extra = {"end_of_word_suffix": suffix} if suffix else {}
     t.train_from_iterator([l for l in CORPUS if l] * 3, trainers.BpeTrainer(vocab_size=size, show_progress=False, min_frequency=2,
-                          initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **extra))
+                          initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     m = json.loads(t.to_str())["model"]
     return m["vocab"], [tuple(x) if not isinstance(x, str) else tuple(x.split(" ")) for x in m["merges"]]
+
+
+def merge_words(words, count, suffix):
+    """The most frequent pairs of neighbours, one after the other; the library's trainer breaks ties by chance where there is a suffix."""
+    words, merges = [list(w[:-1]) + [w[-1] + suffix] for w in words], []
+    for _ in range(count):
+        pairs = collections.Counter(p for w in words for p in zip(w, w[1:]))
+        best = min(pairs, key=lambda p: (-pairs[p], p))
+        merges.append(best)
+        for w in words:
+            i = 0
+            while i + 1 < len(w):
+                if (w[i], w[i + 1]) == best:
+                    w[i:i + 2] = ["".join(best)]
+                i += 1
+    return merges
 
 
 def special(text):
@@ -265,10 +279,10 @@ def piece_words(*more):
 def clip_words(length):
     norm = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
     pre = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(CLIP), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    trained, merges = train_bpe(pre, 560, norm, "</w>")
+    merges = merge_words([w for l in CORPUS for w, _ in pre.pre_tokenize_str(norm.normalize_str(l))], 90, "</w>")
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {}
-    for w in letters + [a + "</w>" for a in letters] + sorted(trained, key=trained.get) + ["<|startoftext|>", "<|endoftext|>"]:
+    for w in letters + [a + "</w>" for a in letters] + ["".join(m) for m in merges] + ["<|startoftext|>", "<|endoftext|>"]:
         vocab.setdefault(w, len(vocab))
     t = T.CLIPTokenizer(vocab=vocab, merges=merges)
     t.model_max_length = length
@@ -373,7 +387,8 @@ def clip(name, form, seed, act, real_eos, dtype, text_length=14, big=None):
     pieces = [{"image": n} for n in names] + [{"text": t} for t in texts]
     with torch.no_grad():
         g.case("both", pieces, tensors=both(pixels("CLIPImageProcessor", kw, names)))
-        g.case("pil", pieces[:2] + pieces[4:], pil=True, tensors=both(pixels("CLIPImageProcessor", kw, names[:2], True)))
+        if not big:
+            g.case("pil", pieces[:2] + pieces[4:], pil=True, tensors=both(pixels("CLIPImageProcessor", kw, names[:2], True)))
         for b in big or []:
             kb = dict(size={"height": b[0], "width": b[1]}, crop_size={"height": b[0], "width": b[1]})
             g.case(f"{b[0]}x{b[1]}", pieces[2:], height=b[0], width=b[1], tensors=both(pixels("CLIPImageProcessor", kb, names[2:]), True))
@@ -473,7 +488,7 @@ def llava(name, form, seed, tok, layer, strategy, text, tower, dtype=torch.float
     save_words(g.folder, form, tok, T.CLIPImageProcessor(**CROP), proc, template="file")
     with torch.no_grad():
         for i, (p, q) in enumerate(QUESTIONS):
-            llava_case(g, model, proc, f"chat{i}", p, chat=q)
+            llava_case(g, model, proc, f"chat{i}", p, **({"chat": q} if p else {"raw": f"USER: {q} ASSISTANT:"}))
         llava_case(g, model, proc, "raw", ["shapes.png", "grey.png"], raw="USER: <image> and <image>\nCompare. ASSISTANT:")
         llava_case(g, model, proc, "pil", ["wide.png"], chat="What is it?", pil=True)
     return g
@@ -489,7 +504,7 @@ def llava_train(name, form, seed):
     rows = []
     for i, (pictures, question, said) in enumerate([(["photo.jpg"], "What shape is it?", " a circle"), ([], "Is it?", " yes, it is"), (["tall.png"], "What colour is the small square?", " blue.")]):
         with torch.no_grad():
-            llava_case(g, model, proc, f"chat{i}", pictures, chat=question)
+            llava_case(g, model, proc, f"chat{i}", pictures, **({"chat": question} if pictures else {"raw": f"USER: {question} ASSISTANT:"}))
         before = g.t[f"chat{i}.input_ids"][0]
         after = torch.tensor(tok(said, add_special_tokens=False)["input_ids"] + [tok.eos_token_id])
         ids = torch.cat([before, after])
@@ -501,6 +516,7 @@ def llava_train(name, form, seed):
         logits = [model(input_ids=i[None], attention_mask=torch.ones_like(i)[None], **({"pixel_values": p} if p is not None else {})).logits[0, :-1] for i, _, p in rows]
         return torch.nn.functional.cross_entropy(torch.cat(logits), torch.cat([l[1:] for _, l, _ in rows]), ignore_index=-100)
     descend(g, model, loss, 0.02)
+    g.t = {k: v for k, v in g.t.items() if not k.endswith("generated_logits")}
     return g
 
 

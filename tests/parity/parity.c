@@ -73,7 +73,7 @@ static void golden_answer(const fixture *f, size_t i)
 	rebus_error err = {0};
 	if (check_call(rebus_ask(f->session, &p, 1, &o, &a, &err), &err, f->name))
 		check(!strcmp(rebus_answer_text(a, 0), fixture_answer(f, i)), "%s %s: answer \"%s\", expected \"%s\"", f->name, fixture_case(f, i),
-			rebus_answer_text(a, 0), fixture_answer(f, i));
+			  rebus_answer_text(a, 0), fixture_answer(f, i));
 	rebus_answer_free(a);
 	rebus_prompt_free(p);
 }

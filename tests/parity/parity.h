@@ -40,8 +40,8 @@ typedef struct fixture_how {
 
 bool fixture_open(fixture *f, const char *name, const fixture_how *how);
 void fixture_close(fixture *f);
-const char *fixture_case(const fixture *f, size_t i); /* its name */
-int32_t fixture_tokens(const fixture *f, size_t i);   /* max_tokens */
+const char *fixture_case(const fixture *f, size_t i);   /* its name */
+int32_t fixture_tokens(const fixture *f, size_t i);     /* max_tokens */
 const char *fixture_answer(const fixture *f, size_t i); /* NULL: none */
 /* NULL after a failed check. positions overrides the case's. */
 rebus_prompt *fixture_prompt(const fixture *f, size_t i, const char *positions);

@@ -10,8 +10,8 @@
 static int passed, failed;
 
 const char *const fixture_names[] = {
-	"vit-hub", "vit-v5", "vit-bare-hub", "vit-bare-v5", "vit-train", "clip-hub", "clip-v5",
-	"llama-hub", "llama-v5", "llava-hub", "llava-v5", "llava-train", NULL,
+	"vit-hub",   "vit-v5",   "vit-bare-hub", "vit-bare-v5", "vit-train",   "clip-hub", "clip-v5",
+	"llama-hub", "llama-v5", "llava-hub",    "llava-v5",    "llava-train", NULL,
 };
 
 bool check(bool ok, const char *format, ...)
@@ -57,9 +57,9 @@ bool fixture_open(fixture *f, const char *name, const fixture_how *how)
 	so.stop = h.stop;
 	so.user = h.user;
 	if (!check_call(rebus_model_open(".", &mo, &f->model, &err), &err, name) ||
-	    !check_call(rebus_session_open(f->model, &so, &f->session, &err), &err, name) ||
-	    !check_call(json_load("golden.json", 1 << 20, 1 << 16, &f->golden, &err), &err, name) ||
-	    !check_call(rebus_tensors_load("golden.safetensors", &f->want, &err), &err, name)) {
+		!check_call(rebus_session_open(f->model, &so, &f->session, &err), &err, name) ||
+		!check_call(json_load("golden.json", 1 << 20, 1 << 16, &f->golden, &err), &err, name) ||
+		!check_call(rebus_tensors_load("golden.safetensors", &f->want, &err), &err, name)) {
 		fixture_close(f);
 		return false;
 	}

@@ -35,8 +35,8 @@ static void compare_one(const fixture *f, const rebus_tensors *packed, const reb
 			continue;
 		bool bits = x.type == REBUS_I64 || !strcmp(x.name, "pixel_values") || product_rows(&x) >= ROWS;
 		double d = x.type == REBUS_F32 ? tensor_distance(&y, &x) : 0;
-		check(bits ? tensor_same(&y, &x) : d <= NEAR, "%s %s as one of %zu: %s: relative L2 %.3g from the run alone%s", f->name, fixture_case(f, of), count,
-			x.name, d, bits ? ", expected the same bits" : "");
+		check(bits ? tensor_same(&y, &x) : d <= NEAR, "%s %s as one of %zu: %s: relative L2 %.3g from the run alone%s", f->name, fixture_case(f, of),
+			  count, x.name, d, bits ? ", expected the same bits" : "");
 	}
 }
 
@@ -77,7 +77,8 @@ static void pack_vectors(const fixture *f)
 			const float *y = rebus_vectors_data(one, &n, &w);
 			rebus_tensor a = {.rank = 2, .shape = {(int64_t)n, (int64_t)w}, .data = x + at * width}, b = a;
 			b.data = y;
-			check(w == width && at + n <= rows && tensor_distance(&a, &b) <= NEAR, "%s: embeddings of case %zu differ from the run alone", f->name, i);
+			check(w == width && at + n <= rows && tensor_distance(&a, &b) <= NEAR, "%s: embeddings of case %zu differ from the run alone", f->name,
+				  i);
 			at += n;
 			rebus_vectors_free(one);
 		}

@@ -24,7 +24,7 @@ static void *count_alloc(void *user, size_t size)
 	if (p) {
 		atomic_fetch_add(&n->live, 1);
 		atomic_fetch_add(&n->bytes, (long)size);
-		memset(p, 0x7F, size); /* a NaN as f32, and no pointer */
+		memset(p, 0xFF, size); /* a NaN as f32, and no pointer */
 	}
 	return p;
 }
@@ -547,6 +547,8 @@ static void dead_nodes(void **state)
 	assert_int_equal(plan_about(p).steps, 2);
 	assert_int_equal(plan_about(p).fused, 2);
 	assert_int_equal(plan_about(p).maps, 0);
+	plan_step_info info;
+	assert_true(plan_step_at(p, 0, &info) && info.cost.flops == 0 && !info.rows);
 	case_run(&c, p, 1);
 	case_run(&c, p, 1);
 	plan_count n = plan_counts(p);
@@ -554,11 +556,11 @@ static void dead_nodes(void **state)
 	assert_int_equal(n.steps, 4);
 	assert_int_equal(n.products, 4);
 	assert_null(plan_output(p, gone).data);
-	plan_step_info info;
-	assert_true(plan_step_at(p, 0, &info) && !strcmp(info.op, "linear") && !strcmp(info.name, "sum") && info.cost.flops == 0);
+	assert_true(plan_step_at(p, 0, &info) && !strcmp(info.op, "linear") && !strcmp(info.name, "sum"));
+	assert_true(info.cost.flops == 2.0 * 5 * 8 * 8 && info.rows == 5 && info.seconds == 0);
 	plan_profile(p, true);
 	case_run(&c, p, 1);
-	assert_true(plan_step_at(p, 0, &info) && info.cost.flops == 2.0 * 5 * 8 * 8 && info.rows == 5 && info.seconds >= 0);
+	assert_true(plan_step_at(p, 0, &info) && info.seconds > 0);
 	assert_false(plan_step_at(p, 2, &info) || plan_step_at(p, -1, &info));
 	plan_free(p);
 	case_end(&c);

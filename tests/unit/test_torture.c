@@ -280,7 +280,7 @@ static void traces(result *r)
 	bench b;
 	rebus_error err;
 	rebus_tensors *t;
-	rebus_trace_options o = {.hidden_states = true, .max_tokens = 2};
+	rebus_trace_options o = {.hidden_states = true, .max_tokens = 2, .batch = true};
 	begin(&b, "llava-easyvqa", 1);
 	rebus_prompt *p = prompt(&b, "llava-easyvqa/pictures/0.png", "what shape?");
 	STEP(rebus_trace(b.session, &p, 1, &o, &t, &err));

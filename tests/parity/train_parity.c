@@ -1,0 +1,422 @@
+/*
+ * train_parity.c - gradients and ten steps of plain SGD of a small ViT classifier and a small LLaVA against PyTorch.
+ *
+ *   ViT     pictures of two sizes (one with interpolated positions) ─► logits ─► mean cross-entropy
+ *   LLaVA   two graphs, chained by a seed:
+ *
+ *             pictures ─► tower ─► projector ─► features ─────────► text model ─► logits ─► mean cross-entropy of what follows
+ *             d parameters ◄── seed ◄────────── d features ◄─────── gradient        (prompts are masked)
+ *
+ *           three sequences of different lengths packed, two of them with a picture; embeddings tied
+ *
+ * A gradient must be within 1e-4 of its own norm or 1e-6 of the whole gradient's norm, whichever is larger; a loss within
+ * 3e-5 of itself. Both must have the same bits at 1 and 3 threads. A model opened with copy owns its weights' memory, so that
+ * the steps can be taken where they lie.
+ */
+#include "parity.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "generate/session.h"
+
+enum { STEPS = 10, MOST = 8, SEQUENCES = 3 };
+static const double OWN = 1e-4, WHOLE = 1e-6, LOSS = 3e-5;
+
+typedef struct trainee {
+	const char *name;
+	rebus_model *m;
+	rebus_tensors *want; /* train.safetensors */
+	json *golden;
+	arena mem;
+	team *team;
+	rebus_runner runner;
+	float losses[STEPS];
+	int32_t count; /* prompts */
+	rebus_prompt *prompts[MOST];
+} trainee;
+
+typedef struct side { /* a net with its gradient, planned */
+	net n;
+	plan *p;
+	feed f;
+	node_id out, seed;
+	slot seed_at, target;
+} side;
+
+static void must(rebus_status status, const rebus_error *err)
+{
+	if (!check_call(status, err, "training"))
+		exit(check_report());
+}
+
+static bool trainee_open(trainee *t, const char *name, const char *cpu, int threads)
+{
+	fixture f = {0};
+	rebus_error err = {0};
+	rebus_model_options o = rebus_model_defaults();
+	char folder[256];
+	*t = (trainee){.name = name};
+	arena_init(&t->mem, NULL, 0);
+	snprintf(folder, sizeof folder, "tests/parity/fixtures/%s", name);
+	if (!check(chdir(folder) == 0, "%s: not there", folder))
+		return false;
+	o.copy = true;
+	o.cpu = cpu;
+	must(rebus_model_open(".", &o, &t->m, &err), &err);
+	must(rebus_tensors_load("train.safetensors", &t->want, &err), &err);
+	must(json_load("golden.json", 1 << 20, 1 << 16, &t->golden, &err), &err);
+	must(team_open(threads, &base_allocator, &t->team, &err), &err);
+	t->runner = team_runner(t->team);
+	f = (fixture){.name = name, .golden = t->golden, .model = t->m, .cases = json_count(json_get(t->golden, "cases"))};
+	t->count = (int32_t)f.cases;
+	return check(f.cases <= MOST && fixture_prompts(&f, 0, f.cases, t->prompts), "%s: prompts", name);
+}
+
+static void trainee_close(trainee *t)
+{
+	prompts_free(t->prompts, (size_t)t->count);
+	team_close(t->team);
+	json_free(t->golden);
+	rebus_tensors_free(t->want);
+	rebus_model_close(t->m);
+	arena_free(&t->mem);
+	if (chdir("../../../.."))
+		exit(2);
+}
+
+static rebus_tensor wanted(const trainee *t, const char *name)
+{
+	rebus_tensor x = {0};
+	if (!check(rebus_tensors_find(t->want, name, &x), "%s: train.safetensors: no %s", t->name, name))
+		exit(check_report());
+	return x;
+}
+
+/* ------------------------------------------------------------------------------------------------ parameters */
+/* A part of a stacked weight by the first part's name: query becomes key, value; gate_proj becomes up_proj. */
+static void part_name(const char *first, int32_t part, bool bias, char *out, size_t room)
+{
+	static const char *const families[][3] = {{"query", "key", "value"}, {"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj", NULL}};
+	char text[300];
+	snprintf(text, sizeof text, "%s", first);
+	for (size_t i = 0; i < COUNT_OF(families) && part; i++) {
+		const char *at = strstr(first, families[i][0]);
+		if (at)
+			snprintf(text, sizeof text, "%.*s%s%s", (int)(at - first), first, families[i][part], at + strlen(families[i][0]));
+	}
+	size_t n = strlen(text);
+	if (bias && n > 7 && !strcmp(text + n - 7, ".weight"))
+		snprintf(text + n - 7, sizeof text - n + 7, ".bias");
+	snprintf(out, room, "gradient.%s", text);
+}
+
+/* What is done with each tensor of the checkpoint that the graph has as a parameter: its values, and its gradient's rows. */
+typedef void (*on_tensor)(trainee *t, const char *name, float *values, const plan_rows *gradient, void *user);
+
+static void each_part(trainee *t, const side *s, node_id id, on_tensor do_it, void *user)
+{
+	const node *n = graph_node(s->n.g, id);
+	node_id d = graph_gradient_of(s->n.g, id);
+	bool bias = n->a.which == 1;
+	int64_t at = 0;
+	if (!d)
+		return;
+	plan_rows g = plan_output(s->p, d);
+	for (int32_t k = 0; k < n->w->parts; k++) {
+		const matrix *part = &n->w->part[k];
+		char name[320];
+		bool vector = bias || n->w->f32;
+		plan_rows mine = {g.data + (vector ? at : at * g.stride), vector ? 1 : part->out, vector ? part->out : part->in, g.stride};
+		at += part->out;
+		if (bias && !n->w->bias[k])
+			continue;
+		part_name(n->w->name, k, bias, name, sizeof name);
+		do_it(t, name, (float *)(uintptr_t)(bias ? (const void *)n->w->bias[k] : part->data), &mine, user);
+	}
+}
+
+static void each_tensor(trainee *t, const side *s, on_tensor do_it, void *user)
+{
+	for (node_id id = 1; id <= graph_count(s->n.g); id++)
+		if (graph_node(s->n.g, id)->op == &op_param)
+			each_part(t, s, id, do_it, user);
+}
+
+static double norm_of(const rebus_tensor *x)
+{
+	double sum = 0;
+	for (int64_t i = 0; i < tensor_count(x); i++)
+		sum += (double)((const float *)x->data)[i] * (double)((const float *)x->data)[i];
+	return sqrt(sum);
+}
+
+typedef struct comparison {
+	double whole, worst;
+	size_t found;
+} comparison;
+
+static void compare(trainee *t, const char *name, float *values, const plan_rows *g, void *user)
+{
+	comparison *c = user;
+	rebus_tensor x;
+	double apart = 0;
+	(void)values;
+	if (!check(rebus_tensors_find(t->want, name, &x) && tensor_count(&x) == g->rows * g->width, "%s: %s: the reference has none such", t->name, name))
+		return;
+	for (int64_t r = 0; r < g->rows; r++)
+		for (int64_t i = 0; i < g->width; i++) {
+			double d = (double)g->data[r * g->stride + i] - (double)((const float *)x.data)[r * g->width + i];
+			apart += d * d;
+		}
+	apart = sqrt(apart);
+	double bound = fmax(OWN * norm_of(&x), WHOLE * c->whole);
+	check(apart <= bound, "%s: %s: off by %.3g of %.3g, at most %.3g", t->name, name, apart, norm_of(&x), bound);
+	c->worst = fmax(c->worst, apart / bound);
+	c->found++;
+}
+
+static void descend(trainee *t, const char *name, float *values, const plan_rows *g, void *user)
+{
+	float rate = *(const float *)user;
+	(void)t;
+	(void)name;
+	for (int64_t r = 0; r < g->rows; r++)
+		for (int64_t i = 0; i < g->width; i++)
+			values[r * g->width + i] -= rate * g->data[r * g->stride + i];
+}
+
+static comparison comparison_begin(const trainee *t)
+{
+	double sum = 0;
+	for (size_t i = 0; i < rebus_tensors_count(t->want); i++) {
+		rebus_tensor x = rebus_tensors_at(t->want, i);
+		if (!strncmp(x.name, "gradient.", 9))
+			sum += norm_of(&x) * norm_of(&x);
+	}
+	return (comparison){.whole = sqrt(sum)};
+}
+
+static void comparison_end(const trainee *t, const comparison *c)
+{
+	size_t gradients = 0;
+	for (size_t i = 0; i < rebus_tensors_count(t->want); i++)
+		gradients += !strncmp(rebus_tensors_at(t->want, i).name, "gradient.", 9);
+	check(c->found == gradients && gradients, "%s: %zu of the reference's %zu gradients", t->name, c->found, gradients);
+	printf("%s (%s): %zu gradients, the worst at %.2g of its bound\n", t->name, cpu_name(t->m->k->level), gradients, c->worst);
+}
+
+static void compare_losses(const trainee *t)
+{
+	rebus_tensor x = wanted(t, "losses");
+	double worst = 0;
+	for (int i = 0; i < STEPS; i++) {
+		double want = (double)((const float *)x.data)[i], d = fabs((double)t->losses[i] - want) / want;
+		check(d <= LOSS, "%s: loss %d is %.9g, expected %.9g", t->name, i, (double)t->losses[i], want);
+		worst = fmax(worst, d);
+	}
+	printf("%s (%s): losses %.6f ... %.6f, within %.2g\n", t->name, cpu_name(t->m->k->level), (double)t->losses[0], (double)t->losses[STEPS - 1],
+		   worst);
+}
+
+/* ------------------------------------------------------------------------------------------------ nets */
+/* Gradients of everything that needs one are kept; then the plan. */
+static void side_plan(trainee *t, side *s)
+{
+	rebus_error err = {0};
+	int32_t count = graph_count(s->n.g);
+	graph_gradient(s->n.g, &s->out, s->seed ? &s->seed : NULL, 1);
+	for (node_id id = 1; id <= count; id++)
+		if (graph_node(s->n.g, id)->op == &op_param || graph_node(s->n.g, id)->op == &op_input)
+			graph_keep(s->n.g, graph_gradient_of(s->n.g, id));
+	graph_keep(s->n.g, s->out);
+	must(plan_make(s->n.g, t->m->k, t->runner.threads, 0, &base_allocator, &s->p, &err), &err);
+}
+
+static void side_run(trainee *t, side *s)
+{
+	rebus_error err = {0};
+	must(plan_run(s->p, &s->f, &t->runner, NULL, NULL, &err), &err);
+}
+
+static void side_end(side *s)
+{
+	plan_free(s->p);
+	net_free(&s->n);
+}
+
+/* All pictures of all prompts, packed. loss: cross-entropy of "logits", else "image_features" with a seed. */
+static void vision_side(trainee *t, side *s, bool loss)
+{
+	rebus_error err = {0};
+	picture_list list;
+	run_rows rows;
+	net_size need;
+	net_run run;
+	*s = (side){0};
+	must(session_pictures(t->prompts, (size_t)t->count, &t->mem, &list, &err), &err);
+	must(session_sight(t->m, &list, &t->mem, &rows, &need, &run, &err), &err);
+	must(net_new(&s->n, NULL, need, (net_wants){.train = true}, &err), &err);
+	t->m->self.f->build_vision(&s->n, t->m);
+	const net_output *o = net_find(&s->n, loss ? "logits" : "image_features");
+	s->out = o ? o->node : 0;
+	if (loss) {
+		s->target = graph_slot_column(s->n.g, "target", s->n.picked, 1);
+		s->out = graph_cross_entropy(s->n.g, "loss", s->out, s->target);
+	} else {
+		const node *n = graph_node(s->n.g, s->out);
+		s->seed = graph_input(s->n.g, "seed", n->rows, n->width, &s->seed_at);
+	}
+	side_plan(t, s);
+	must(net_feed(&s->n, &run, &t->mem, &s->f, &err), &err);
+}
+
+/* ------------------------------------------------------------------------------------------------ ViT */
+static void train_vit(const char *cpu, int threads, float losses[STEPS])
+{
+	trainee t;
+	side s;
+	if (!trainee_open(&t, "vit-train", cpu, threads))
+		return;
+	vision_side(&t, &s, true);
+	rebus_tensor targets = wanted(&t, "targets");
+	int32_t column[MOST];
+	for (int64_t i = 0; i < tensor_count(&targets) && i < MOST; i++)
+		column[i] = (int32_t)((const int64_t *)targets.data)[i];
+	s.f.at[s.target] = column;
+	float rate = *(const float *)wanted(&t, "rate").data;
+	for (int k = 0; k < STEPS; k++) {
+		side_run(&t, &s);
+		t.losses[k] = plan_output(s.p, s.out).data[0];
+		if (!k) {
+			comparison c = comparison_begin(&t);
+			each_tensor(&t, &s, compare, &c);
+			comparison_end(&t, &c);
+		}
+		each_tensor(&t, &s, descend, &rate);
+	}
+	compare_losses(&t);
+	memcpy(losses, t.losses, sizeof t.losses);
+	side_end(&s);
+	trainee_close(&t);
+}
+
+/* ------------------------------------------------------------------------------------------------ LLaVA */
+typedef struct text_run { /* what the text net is fed with */
+	tokens table;
+	rowmap source, pick;
+	layout self;
+	int32_t *picked, *target;
+	int32_t picked_count;
+	float *angles;
+	net_run run;
+} text_run;
+
+/* Rows of sequence i: ids, and for each that has a label the row before it is one whose logits count. */
+static void add_sequence(trainee *t, text_run *r, int32_t i, int32_t *feature)
+{
+	char name[64];
+	const char *of = json_text(json_get(json_at(json_get(t->golden, "cases"), (size_t)i), "name"), NULL);
+	snprintf(name, sizeof name, "%s.input_ids", of);
+	rebus_tensor ids = wanted(t, name);
+	snprintf(name, sizeof name, "%s.labels", of);
+	rebus_tensor labels = wanted(t, name);
+	int64_t image = t->m->self.f->image_token(t->m->self.config);
+	for (int32_t k = 0; k < (int32_t)ids.shape[1]; k++) {
+		int64_t id = ((const int64_t *)ids.data)[k], label = ((const int64_t *)labels.data)[k];
+		if (label >= 0 && k) {
+			r->picked[r->picked_count] = (int32_t)r->table.rows - 1;
+			r->target[r->picked_count++] = (int32_t)label;
+		}
+		tokens_add(&r->table, id == image ? TOKEN_IMAGE : TOKEN_TEXT, i, k, -1, id == image ? (*feature)++ : (int32_t)id);
+	}
+}
+
+static void text_side(trainee *t, side *s, text_run *r, int64_t features)
+{
+	rebus_error err = {0};
+	enum { ROOM = 400 };
+	const text_shape *w = t->m->text.f->words(t->m->text.config);
+	int32_t feature = 0;
+	*s = (side){0};
+	*r = (text_run){.picked = arena_get(&t->mem, ROOM, sizeof(int32_t)), .target = arena_get(&t->mem, ROOM, sizeof(int32_t))};
+	must(tokens_new(&t->mem, ROOM, &r->table, &err), &err);
+	for (int32_t i = 0; i < SEQUENCES; i++)
+		add_sequence(t, r, i, &feature);
+	check(feature == features, "%s: %d placeholders, %lld rows of pictures", t->name, feature, (long long)features);
+	int64_t rows = r->table.rows, base[TOKEN_KINDS] = {0, w->vocabulary, -1, -1, -1};
+	r->angles = arena_get(&t->mem, (size_t)(rows * w->rotary), sizeof(float));
+	must(tokens_map_sources(&t->mem, &r->table, base, w->vocabulary + features, &r->source, &err), &err);
+	must(tokens_map_pick(&t->mem, r->picked, r->picked_count, rows, &r->pick, &err), &err);
+	must(tokens_layout(&t->mem, &r->table, true, &r->self, &err), &err);
+	tokens_angles(&r->table, AT_ORDER, w->inv_freq, (int32_t)(w->rotary / 2), r->angles);
+	must(net_new(&s->n, NULL, (net_size){.rows = rows, .features = features, .picked = r->picked_count}, (net_wants){.train = true}, &err), &err);
+	t->m->self.f->build_text(&s->n, t->m);
+	const net_output *o = net_find(&s->n, "logits");
+	s->target = graph_slot_column(s->n.g, "target", s->n.picked, 1);
+	s->out = graph_cross_entropy(s->n.g, "loss", o ? o->node : 0, s->target);
+	side_plan(t, s);
+	r->run = (net_run){.table = &r->table, .feature_rows = features, .source = &r->source, .pick = &r->pick, .self = &r->self, .angles = r->angles};
+	must(net_feed(&s->n, &r->run, &t->mem, &s->f, &err), &err);
+	s->f.at[s->target] = r->target;
+}
+
+static void train_llava(const char *cpu, int threads, float losses[STEPS])
+{
+	trainee t;
+	side tower, text;
+	text_run r;
+	if (!trainee_open(&t, "llava-train", cpu, threads))
+		return;
+	vision_side(&t, &tower, false);
+	int64_t features = tower.f.rows[graph_node(tower.n.g, tower.out)->rows], width = graph_node(tower.n.g, tower.out)->width;
+	float *seed = arena_zero(&t.mem, (size_t)(features * width), sizeof *seed), *seen = arena_get(&t.mem, (size_t)(features * width), sizeof *seen);
+	tower.f.at[tower.seed_at] = seed;
+	text_side(&t, &text, &r, features);
+	text.f.at[text.n.features_in] = seen;
+	node_id d = graph_gradient_of(text.n.g, graph_find(text.n.g, "features"));
+	float rate = *(const float *)wanted(&t, "rate").data;
+	check(d > 0, "%s: no gradient of the features", t.name);
+	for (int k = 0; k < STEPS && d; k++) {
+		side_run(&t, &tower);
+		plan_rows x = plan_output(tower.p, tower.out);
+		for (int64_t i = 0; i < features; i++)
+			memcpy(seen + i * width, x.data + i * x.stride, (size_t)width * sizeof *seen);
+		side_run(&t, &text);
+		x = plan_output(text.p, d);
+		for (int64_t i = 0; i < features; i++)
+			memcpy(seed + i * width, x.data + i * x.stride, (size_t)width * sizeof *seed);
+		side_run(&t, &tower);
+		t.losses[k] = plan_output(text.p, text.out).data[0];
+		if (!k) {
+			comparison c = comparison_begin(&t);
+			each_tensor(&t, &tower, compare, &c);
+			each_tensor(&t, &text, compare, &c);
+			comparison_end(&t, &c);
+		}
+		each_tensor(&t, &tower, descend, &rate);
+		each_tensor(&t, &text, descend, &rate);
+	}
+	compare_losses(&t);
+	memcpy(losses, t.losses, sizeof t.losses);
+	side_end(&text);
+	side_end(&tower);
+	trainee_close(&t);
+}
+
+int main(void)
+{
+	static const char *const levels[] = {"portable", "avx2", "avx512"};
+	static void (*const train[])(const char *, int, float *) = {train_vit, train_llava};
+	for (size_t i = 0; i < COUNT_OF(train); i++)
+		for (size_t v = 0; v < COUNT_OF(levels); v++) {
+			float one[STEPS] = {0}, three[STEPS] = {0};
+			train[i](levels[v], 1, one);
+			train[i](levels[v], 3, three);
+			check(!memcmp(one, three, sizeof one), "%s: other losses at 3 threads than at one", levels[v]);
+		}
+	return check_report();
+}
