@@ -56,7 +56,8 @@ static void add_picture(sight *v, int32_t i, int64_t *patch)
 	for (int32_t k = 0; k < learned + count; k++)
 		if (picks(v, k < learned, k))
 			v->picked[v->picked_count++] = (int32_t)(row + k);
-	vision_patches(g->px.data, g->px.channels, g->px.height, g->px.width, s->patch[0], s->patch[1], v->patches + *patch * s->channels * s->patch[0] * s->patch[1]);
+	vision_patches(g->px.data, g->px.channels, g->px.height, g->px.width, s->patch[0], s->patch[1],
+	               v->patches + *patch * s->channels * s->patch[0] * s->patch[1]);
 	*patch += count;
 }
 
@@ -153,7 +154,8 @@ static rebus_status make_positions(const sight *v, const run_rows *rows, arena *
 	}
 	if (most > INT32_MAX / 2)
 		return error_set(err, REBUS_LIMIT, "positions: %lld weights in one call", (long long)most);
-	map_room m = {.start = arena_get(a, (size_t)v->table.rows + 1, sizeof(int32_t)), .from = arena_get(a, (size_t)most, sizeof(int32_t)), .coef = arena_get(a, (size_t)most, sizeof(float))};
+	map_room m = {.start = arena_get(a, (size_t)v->table.rows + 1, sizeof(int32_t)), .from = arena_get(a, (size_t)most, sizeof(int32_t)),
+	              .coef = arena_get(a, (size_t)most, sizeof(float))};
 	if (!m.start || !m.from || !m.coef)
 		return error_memory(err, "positions");
 	for (int32_t i = 0; i < v->list->count; i++)

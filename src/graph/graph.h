@@ -226,7 +226,7 @@ plan_info plan_about(const plan *p);
 plan_count plan_counts(const plan *p);
 /*
  * Allocates nothing. A slot that no planned node reads need not be fed, nor one of no rows. What is fed is checked: MISUSE or
- * LIMIT, and nothing has run then. It must stay until the run is over. stop: asked after each step but the last, true ends the run
+ * LIMIT, and nothing has run then. It must stay until the run is over. stop: asked wherever the team meets between steps, true ends the run
  * with CANCELLED; may be NULL.
  */
 rebus_status plan_run(plan *p, const feed *f, const rebus_runner *runner, bool (*stop)(void *), void *user, rebus_error *err);

@@ -212,6 +212,12 @@ static rebus_status prepare(plan *p, rebus_error *err)
 	return REBUS_OK;
 }
 
+/* Steps of one task are member 0's; a run of them needs no meeting in between: a decode step is full of them. */
+static bool meets_after(const plan *p, int32_t i)
+{
+	return i + 1 == p->step_count || p->steps[i].tasks > 1 || p->steps[i + 1].tasks > 1;
+}
+
 static void work(void *arg, int index)
 {
 	plan *p = arg;
@@ -219,15 +225,17 @@ static void work(void *arg, int index)
 	double t = p->profile && !index ? time_now() : 0;
 	for (int32_t i = 0; i < atomic_load(&p->end); i++) {
 		const step *s = &p->steps[i];
-		for (;;) {
+		while (index == 0 || s->tasks > 1) {
 			int64_t task = atomic_fetch_add_explicit(&p->next[i], 1, memory_order_relaxed);
 			if (task >= s->tasks)
 				break;
 			s->op->forward(s, task, scratch);
 		}
-		if (index == 0 && p->stop && i + 1 < p->step_count && p->stop(p->stop_user))
-			atomic_store(&p->end, i + 1); /* whoever still asks whether to start this step is told yes */
-		barrier_wait(p->meet);
+		if (meets_after(p, i)) {
+			if (index == 0 && p->stop && i + 1 < p->step_count && p->stop(p->stop_user))
+				atomic_store(&p->end, i + 1); /* whoever still asks whether to start this step is told yes */
+			barrier_wait(p->meet);
+		}
 		if (p->profile && !index) {
 			double now = time_now();
 			p->seconds[i] = now - t;

@@ -70,7 +70,8 @@ static void build_vision(net *n, const struct rebus_model *m)
 	for (int32_t i = 0; i < c->feature_layers.count; i++) {
 		int64_t layer = c->feature_layers.at[i] < 0 ? c->feature_layers.at[i] + layers + 1 : c->feature_layers.at[i];
 		if (layer < 0 || layer > layers) {
-			graph_fail(n->g, REBUS_FORMAT, "config.json: vision_feature_layer: %lld of a tower of %lld layers", (long long)c->feature_layers.at[i], (long long)layers);
+			graph_fail(n->g, REBUS_FORMAT, "config.json: vision_feature_layer: %lld of a tower of %lld layers",
+				(long long)c->feature_layers.at[i], (long long)layers);
 			return;
 		}
 		picked[i] = part_pick(n, "vision_tower.selected", hidden[layer]);
