@@ -33,7 +33,7 @@ rebus_status added_begin(tokenizer *t, size_t most, rebus_error *err)
 void added_list(tokenizer *t)
 {
 	added_tokens *a = &t->added;
-	int64_t size = (int64_t)t->bpe.vocabulary.count, last = -1;
+	int64_t size = (int64_t)t->vocabulary.count, last = -1;
 	for (size_t i = 0; i < a->count; i++)
 		last = int_max(last, a->list[i].id);
 	a->next_id = (int32_t)(last >= 0 && (last >= size || size == 0) ? last + 1 : size);
@@ -85,7 +85,7 @@ rebus_status added_put(tokenizer *t, const added_token *token, rebus_error *err)
 	e = &a->list[a->count++];
 	*e = *token;
 	e->ever_special = token->special;
-	e->id = vocabulary_find(&t->bpe.vocabulary, token->content.s, token->content.n);
+	e->id = vocabulary_find(&t->vocabulary, token->content.s, token->content.n);
 	if (e->id < 0)
 		e->id = a->next_id++;
 	size_t k = text_hash(token->content.s, token->content.n) & a->mask;

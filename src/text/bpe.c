@@ -1,5 +1,5 @@
 /*
- * bpe.c - byte pair encoding: the vocabulary, the merges, and a word to ids.
+ * bpe.c - byte pair encoding: the merges, and a word to ids.
  *
  * A word is first one symbol a character: its id, or the ids of its bytes (<0x0A>, byte_fallback), or the unknown token's.
  * Then, while any neighbouring pair has a merge, the pair of lowest rank (leftmost among equals) becomes one symbol:
@@ -19,72 +19,7 @@
 
 #include "text/text_inside.h"
 
-enum { AFFIX_MOST = 256, TOKEN_MOST = 64 << 10 };
-
-/* ------------------------------------------------------------------------------------------------ vocabulary */
-int32_t vocabulary_find(const vocabulary_table *v, const char *s, size_t n)
-{
-	if (!v->count)
-		return -1;
-	for (size_t k = text_hash(s, n) & v->mask; v->slots[k]; k = (k + 1) & v->mask) {
-		const vocabulary_entry *e = &v->entries[v->slots[k] - 1];
-		if (e->token.n == n && memcmp(e->token.s, s, n) == 0)
-			return e->id;
-	}
-	return -1;
-}
-
-static void vocabulary_index(vocabulary_table *v)
-{
-	for (size_t i = 0; i < v->count; i++) {
-		const vocabulary_entry *e = &v->entries[i];
-		size_t k = text_hash(e->token.s, e->token.n) & v->mask;
-		while (v->slots[k])
-			k = (k + 1) & v->mask;
-		v->slots[k] = (uint32_t)i + 1;
-		v->by_id[e->id] = (uint32_t)i + 1;
-	}
-}
-
-static rebus_status vocabulary_read(tokenizer *t, const json *map, rebus_error *err)
-{
-	vocabulary_table *v = &t->bpe.vocabulary;
-	if (json_kind_of(map) != JSON_MAP)
-		return error_set(err, REBUS_FORMAT, "tokenizer.json: model.vocab is not a map of tokens to ids");
-	size_t count = json_count(map), bytes = 0, n = 0;
-	if (count > TEXT_VOCABULARY_MOST)
-		return error_set(err, REBUS_LIMIT, "tokenizer.json: model.vocab: %zu tokens, more than %d", count, TEXT_VOCABULARY_MOST);
-	int64_t id, last = -1;
-	for (json_each it = json_first(map); json_next(&it);) {
-		size_t size = strlen(it.key);
-		if (json_kind_of(it.value) != JSON_INT || !json_int(it.value, &id) || id < 0 || id >= 2 * (int64_t)TEXT_VOCABULARY_MOST)
-			return error_set(err, REBUS_FORMAT, "tokenizer.json: model.vocab: id of %.60s is not an integer from 0 to %d", it.key,
-			                 2 * TEXT_VOCABULARY_MOST - 1);
-		if (size > TOKEN_MOST)
-			return error_set(err, REBUS_LIMIT, "tokenizer.json: model.vocab: a token of %zu bytes, more than %d", size, TOKEN_MOST);
-		bytes += size + 1;
-		last = int_max(last, id);
-	}
-	size_t slots = text_table_size(count);
-	char *text = arena_get(t->arena, bytes + 1, 1);
-	v->entries = arena_get(t->arena, count + 1, sizeof(*v->entries));
-	v->slots = arena_zero(t->arena, slots, sizeof(*v->slots));
-	v->by_id = arena_zero(t->arena, (size_t)last + 2, sizeof(*v->by_id));
-	if (!text || !v->entries || !v->slots || !v->by_id)
-		return error_memory(err, "the vocabulary");
-	for (json_each it = json_first(map); json_next(&it);) {
-		size_t size = strlen(it.key);
-		memcpy(text, it.key, size + 1);
-		json_int(it.value, &id);
-		v->entries[n++] = (vocabulary_entry){{text, size}, (int32_t)id};
-		text += size + 1;
-	}
-	v->count = n;
-	v->mask = slots - 1;
-	v->ids = (size_t)last + 1;
-	vocabulary_index(v);
-	return REBUS_OK;
-}
+enum { MAKING_MOST = 1 << 30 }; /* bytes looked at */
 
 /* ------------------------------------------------------------------------------------------------ merges */
 static size_t merge_slot(const bpe_model *m, uint64_t pair)
@@ -132,8 +67,8 @@ static rebus_status merge_put(bpe_model *m, text_span a, text_span b, uint32_t r
 	rebus_status status = buf_check(joined, err, "a merged token");
 	if (status)
 		return status;
-	int32_t left = vocabulary_find(&m->vocabulary, a.s, a.n), right = vocabulary_find(&m->vocabulary, b.s, b.n);
-	int32_t made = vocabulary_find(&m->vocabulary, joined->data, joined->size);
+	int32_t left = vocabulary_find(m->vocabulary, a.s, a.n), right = vocabulary_find(m->vocabulary, b.s, b.n);
+	int32_t made = vocabulary_find(m->vocabulary, joined->data, joined->size);
 	if (left < 0 || right < 0 || made < 0) {
 		const char *lacks = left < 0 ? a.s : right < 0 ? b.s : joined->data;
 		return error_set(err, REBUS_FORMAT, "tokenizer.json: model.merges: entry %u: %.40s is not in the vocabulary",
@@ -144,29 +79,33 @@ static rebus_status merge_put(bpe_model *m, text_span a, text_span b, uint32_t r
 	return REBUS_OK;
 }
 
+static rebus_status merges_begin(tokenizer *t, size_t count, rebus_error *err)
+{
+	bpe_model *m = &t->bpe;
+	if (count > TEXT_MERGES_MOST)
+		return error_set(err, REBUS_LIMIT, "tokenizer.json: model.merges: %zu entries, more than %d", count, TEXT_MERGES_MOST);
+	size_t slots = text_table_size(count);
+	m->merges = arena_get(t->arena, slots, sizeof(*m->merges));
+	m->merge_mask = slots - 1;
+	if (!m->merges)
+		return error_memory(err, "the merges");
+	for (size_t i = 0; i < slots; i++)
+		m->merges[i] = (bpe_merge){.pair = UINT64_MAX};
+	return REBUS_OK;
+}
+
 static rebus_status merges_read(tokenizer *t, const json *list, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	bpe_model *m = &t->bpe;
 	buf joined;
-	buf_init(&joined, t->from, 2 * TOKEN_MOST);
-	size_t count = json_count(list), slots = text_table_size(count);
+	buf_init(&joined, t->from, 2 * TEXT_TOKEN_MOST);
+	size_t count = json_count(list);
 	if (json_kind_of(list) != JSON_LIST) {
 		status = error_set(err, REBUS_FORMAT, "tokenizer.json: model.merges is not a list");
 		goto done;
 	}
-	if (count > TEXT_MERGES_MOST) {
-		status = error_set(err, REBUS_LIMIT, "tokenizer.json: model.merges: %zu entries, more than %d", count, TEXT_MERGES_MOST);
-		goto done;
-	}
-	m->merges = arena_get(t->arena, slots, sizeof(*m->merges));
-	m->merge_mask = slots - 1;
-	if (!m->merges) {
-		status = error_memory(err, "the merges");
-		goto done;
-	}
-	for (size_t i = 0; i < slots; i++)
-		m->merges[i] = (bpe_merge){.pair = UINT64_MAX};
+	TRY(merges_begin(t, count, err));
 	uint32_t rank = 0;
 	for (size_t i = 0; i < count; i++) {
 		text_span a, b;
@@ -181,20 +120,41 @@ done:
 	return status;
 }
 
-/* ------------------------------------------------------------------------------------------------ reading */
-static rebus_status affix_read(tokenizer *t, const json *model, const char *name, text_span *out, rebus_error *err)
+/* All splits of a token into two tokens, by the id of the whole, then by the length of the left part. */
+static rebus_status merges_make(tokenizer *t, rebus_error *err)
 {
-	if (!json_get(model, name))
-		return REBUS_OK;
-	if (!json_text(json_get(model, name), NULL))
-		return error_set(err, REBUS_FORMAT, "tokenizer.json: model.%s is not a string", name);
-	if (!span_json(json_get(model, name), t->arena, out))
-		return error_memory(err, "a tokenizer");
-	if (out->n > AFFIX_MOST)
-		return error_set(err, REBUS_LIMIT, "tokenizer.json: model.%s: more than %d bytes", name, AFFIX_MOST);
-	return REBUS_OK;
+	rebus_status status = REBUS_OK;
+	bpe_model *m = &t->bpe;
+	const vocabulary_table *v = &t->vocabulary;
+	size_t work = 0, count = 0;
+	for (size_t i = 0; i < v->count && work <= MAKING_MOST; i++)
+		work += v->entries[i].token.n * v->entries[i].token.n;
+	if (work > MAKING_MOST)
+		return error_set(err, REBUS_LIMIT, "tokenizer.model: its pieces are too long to make merges of");
+	for (int filling = 0; filling < 2; filling++) { /* first only counted */
+		uint32_t rank = 0;
+		if (filling)
+			TRY(merges_begin(t, count, err));
+		for (size_t id = 0; id < v->ids; id++) {
+			text_span whole = v->by_id[id] ? v->entries[v->by_id[id] - 1].token : (text_span){"", 0};
+			for (size_t k = 1; k < whole.n; k++) {
+				if (((unsigned char)whole.s[k] & 0xC0) == 0x80)
+					continue;
+				int32_t left = vocabulary_find(v, whole.s, k), right = left < 0 ? -1 : vocabulary_find(v, whole.s + k, whole.n - k);
+				if (right < 0)
+					continue;
+				uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+				count += !filling;
+				if (filling)
+					m->merges[merge_slot(m, pair)] = (bpe_merge){pair, rank++, (int32_t)id};
+			}
+		}
+	}
+done:
+	return status;
 }
 
+/* ------------------------------------------------------------------------------------------------ reading */
 static rebus_status options_read(tokenizer *t, const json *model, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
@@ -205,9 +165,9 @@ static rebus_status options_read(tokenizer *t, const json *model, rebus_error *e
 	json_flag(json_get(model, "fuse_unk"), &o->fuse_unk);
 	json_flag(json_get(model, "byte_fallback"), &o->byte_fallback);
 	json_flag(json_get(model, "ignore_merges"), &o->ignore_merges);
-	TRY(affix_read(t, model, "unk_token", &o->unk, err));
-	TRY(affix_read(t, model, "continuing_subword_prefix", &o->prefix, err));
-	TRY(affix_read(t, model, "end_of_word_suffix", &o->suffix, err));
+	TRY(model_affix(t, model, "unk_token", &o->unk, err));
+	TRY(model_affix(t, model, "continuing_subword_prefix", &o->prefix, err));
+	TRY(model_affix(t, model, "end_of_word_suffix", &o->suffix, err));
 done:
 	return status;
 }
@@ -216,24 +176,17 @@ rebus_status bpe_read(tokenizer *t, const json *model, const bpe_options *rebuil
 {
 	rebus_status status = REBUS_OK;
 	bpe_model *m = &t->bpe;
-	const char *type = json_text(json_get(model, "type"), NULL);
-	if (json_kind_of(model) != JSON_MAP)
-		return error_set(err, REBUS_FORMAT, "tokenizer.json: model is not a map");
-	if (!type && json_kind_of(json_get(model, "merges")) != JSON_LIST) /* old files leave the type out */
-		return error_set(err, REBUS_FORMAT, "tokenizer.json: model.type is missing");
-	if (type && strcmp(type, "BPE") != 0)
-		return error_set(err, REBUS_UNSUPPORTED, "tokenizer.json: model.type %.40s is not supported, only BPE", type);
+	m->vocabulary = &t->vocabulary;
 	if (rebuilt)
 		m->o = *rebuilt;
 	else
 		TRY(options_read(t, model, err));
-	TRY(vocabulary_read(t, json_get(model, "vocab"), err));
-	TRY(merges_read(t, json_get(model, "merges"), err));
-	m->unk_id = m->o.unk.s ? vocabulary_find(&m->vocabulary, m->o.unk.s, m->o.unk.n) : -1;
-	for (int b = 0; b < 256; b++) {
-		char name[8] = {'<', '0', 'x', "0123456789ABCDEF"[b >> 4], "0123456789ABCDEF"[b & 15], '>'};
-		m->byte_ids[b] = vocabulary_find(&m->vocabulary, name, 6);
-	}
+	if (m->o.make_merges && !json_get(model, "merges"))
+		TRY(merges_make(t, err));
+	else
+		TRY(merges_read(t, json_get(model, "merges"), err));
+	m->unk_id = m->o.unk.s ? vocabulary_find(m->vocabulary, m->o.unk.s, m->o.unk.n) : -1;
+	vocabulary_bytes(m->vocabulary, m->byte_ids);
 done:
 	return status;
 }
@@ -272,7 +225,7 @@ static rebus_status symbols_make(text_work *w, const char *s, size_t n)
 	bool pending = false;
 	for (size_t i = 0; i < n;) {
 		uint32_t cp;
-		char with[2 * AFFIX_MOST + 4];
+		char with[2 * TEXT_AFFIX_MOST + 4];
 		const char *c = s + i;
 		size_t k = utf8_get(c, n - i, &cp), size = k;
 		bool prefixed = i > 0 && m->o.prefix.s && m->o.prefix.n, suffixed = i + k == n && m->o.suffix.s && m->o.suffix.n;
@@ -289,7 +242,7 @@ static rebus_status symbols_make(text_work *w, const char *s, size_t n)
 			c = with;
 		}
 		i += k;
-		int32_t id = vocabulary_find(&m->vocabulary, c, size);
+		int32_t id = vocabulary_find(m->vocabulary, c, size);
 		if (id >= 0) {
 			if (pending)
 				symbol_add(w, m->unk_id);
@@ -394,7 +347,7 @@ rebus_status bpe_run(text_work *w, const char *s, size_t n, ids *out)
 	rebus_status status = REBUS_OK;
 	const bpe_model *m = &w->t->bpe;
 	if (m->o.ignore_merges) {
-		int32_t id = vocabulary_find(&m->vocabulary, s, n);
+		int32_t id = vocabulary_find(m->vocabulary, s, n);
 		if (id >= 0) {
 			ids_add(out, id);
 			return REBUS_OK;

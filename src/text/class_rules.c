@@ -5,10 +5,11 @@
  * PreTrainedTokenizerFast). A class with an __init__ of its own takes from the file the vocabulary, the merges, the added
  * tokens and the post-processor, and REBUILDS the normalizer, the pre-tokenizer, the decoder and the model's options:
  *
- *   tokenizer.json        TokenizersBackend    GPT2 Qwen2 Llama Gemma CLIP Siglip2 Tokenizer
+ *   tokenizer.json        TokenizersBackend    GPT2 Qwen2 Llama Gemma CLIP Siglip2 Bert T5 Tokenizer
  *   vocab, merges         file                 file
  *   added tokens          file                 file (and tokenizer_config.json, in both)
- *   post-processor        file                 file; CLIP: <bos> A <eos>
+ *   post-processor        file                 file; CLIP, Bert, T5: the class's
+ *   Precompiled           file                 T5: file, else none
  *   all other parts       file                 the class
  *
  * So a checkpoint whose class and file disagree (GPT2Tokenizer with a Digits step in the file) gets other ids than the file
@@ -19,7 +20,7 @@
  * LlamaTokenizer over a byte-level file gets the plain class.
  *
  * Reference: transformers 5.23.0, models/auto/tokenization_auto.py, tokenization_utils_tokenizers.py, and tokenization_*.py of
- * models/{clip,gpt2,llama,qwen2,gemma,siglip2}. There add_bos_token and add_eos_token of tokenizer_config.json are dropped when a
+ * models/{bert,clip,gpt2,llama,qwen2,gemma,siglip2,t5}. There add_bos_token and add_eos_token of tokenizer_config.json are dropped when a
  * tokenizer.json exists, so they are not read here either. Classes not listed (their models come later) are read as plain.
  */
 #include <string.h>
@@ -39,8 +40,9 @@
 	"\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*" \
 	"|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"},\"behavior\":\"Isolated\",\"invert\":false},"                                 \
 	"{\"type\":\"ByteLevel\",\"add_prefix_space\":" prefix ",\"use_regex\":false}]}"
-#define LLAMA_SPLIT(scheme)                                                                                                    \
-	"{\"type\":\"Metaspace\",\"replacement\":\"" MARK "\",\"prepend_scheme\":\"" scheme "\",\"split\":false}"
+#define MARK_SPLIT(scheme, split)                                                                                              \
+	"{\"type\":\"Metaspace\",\"replacement\":\"" MARK "\",\"prepend_scheme\":\"" scheme "\",\"split\":" split "}"
+#define LLAMA_SPLIT(scheme) MARK_SPLIT(scheme, "false")
 
 static const char clip_normalizer[] = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},"
                                       "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"\\\\s+\"},\"content\":\" \"},"
@@ -64,7 +66,7 @@ static const class_rule rules[] = {
 		.suffix = "</w>",
 		.named = {[TEXT_BOS] = "<|startoftext|>", [TEXT_EOS] = END_OF_TEXT, [TEXT_UNK] = END_OF_TEXT, [TEXT_PAD] = END_OF_TEXT},
 		.strip_decoded = true,
-		.clip_post = true,
+		.post = POST_CLIP,
 	},
 	{
 		.name = "GPT2Tokenizer",
@@ -122,6 +124,27 @@ static const class_rule rules[] = {
 		.unk_in_model = true,
 		.named = {[TEXT_BOS] = "<bos>", [TEXT_EOS] = "<eos>", [TEXT_UNK] = "<unk>", [TEXT_PAD] = "<pad>", [TEXT_MASK] = "<mask>"},
 	},
+	{
+		.name = "BertTokenizer",
+		.rebuilt = true,
+		.model = MODEL_WORDPIECE,
+		.pre_tokenizer = "{\"type\":\"BertPreTokenizer\"}",
+		.decoder = "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}",
+		.named = {[TEXT_UNK] = "[UNK]", [TEXT_SEP] = "[SEP]", [TEXT_PAD] = "[PAD]", [TEXT_CLS] = "[CLS]", [TEXT_MASK] = "[MASK]"},
+		.post = POST_BERT,
+	},
+	{
+		.name = "T5Tokenizer",
+		.rebuilt = true,
+		.model = MODEL_UNIGRAM,
+		.charsmap = true,
+		.pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"}," MARK_SPLIT("always", "true") "]}",
+		.decoder = MARK_SPLIT("always", "true"),
+		.two_inputs = true,
+		.named = {[TEXT_EOS] = "</s>", [TEXT_UNK] = "<unk>", [TEXT_PAD] = "<pad>"},
+		.extra_ids = true,
+		.post = POST_T5,
+	},
 };
 
 static const class_rule plain = {.name = "TokenizersBackend"};
@@ -140,6 +163,9 @@ static const struct {
 	{"GemmaTokenizer", " diffusion_gemma gemma gemma2 gemma3 gemma3_text gemma3n gemma3n_text recurrent_gemma shieldgemma2 "
 	                   "t5gemma zaya "},
 	{"Siglip2Tokenizer", " !siglip2 "},
+	{"BertTokenizer", " align bark bert blip bros chinese_clip convbert distilbert electra ernie flava git grounding-dino layoutlm "
+	                  "megatron-bert mm-grounding-dino nezha nomic_bert qdqbert realm retribert squeezebert tvp vilt visual_bert "},
+	{"T5Tokenizer", " mt5 musicgen musicgen_melody switch_transformers t5 "},
 	{"TokenizersBackend",
 	 " aria beam bigbird_pegasus canary flex_olmo glm glm4 glm4_moe glm4_moe_lite glm4v glm4v_moe glm_image glmasr got_ocr2 "
 	 "gpt_bigcode gradium_phonon_tts granite granitemoe granitemoehybrid granitemoeshared kimi_k25 kimi_linear kosmos-2 "
@@ -203,29 +229,50 @@ static const class_rule *choose(const json *tokenizer_config, const json *config
 	return rule_named(named);
 }
 
-/* What the class makes of its own options in tokenizer_config.json. */
-static void options(class_rule *r, const json *config)
+static bool option(const json *config, const char *name, bool otherwise)
 {
-	bool prefix, legacy = false;
+	json_flag(json_get(config, name), &otherwise);
+	return otherwise;
+}
+
+static const char *truth(bool yes)
+{
+	return yes ? "true" : "false";
+}
+
+/* What the class makes of its own options in tokenizer_config.json. */
+static rebus_status options(arena *a, class_rule *r, const json *config, rebus_error *err)
+{
+	bool prefix, bare;
 	bool stated = json_flag(json_get(config, "add_prefix_space"), &prefix);
-	json_flag(json_get(config, "legacy"), &legacy);
 	if (stated && prefix && strcmp(r->name, "GPT2Tokenizer") == 0)
 		r->pre_tokenizer = GPT2_SPLIT("true");
 	if (stated && prefix && strcmp(r->name, "Qwen2Tokenizer") == 0)
 		r->pre_tokenizer = QWEN2_SPLIT("true");
+	if (strcmp(r->name, "BertTokenizer") == 0) {
+		bool known = json_flag(json_get(config, "strip_accents"), &bare);
+		r->normalizer = arena_format(a, "{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":%s,"
+		                                "\"strip_accents\":%s,\"lowercase\":%s}",
+		                             truth(option(config, "tokenize_chinese_chars", true)), known ? truth(bare) : "null",
+		                             truth(option(config, "do_lower_case", true)));
+		return r->normalizer ? REBUS_OK : error_memory(err, "a tokenizer");
+	}
 	if (strcmp(r->name, "LlamaTokenizer") != 0)
-		return;
+		return REBUS_OK;
 	if (stated && !prefix) {
 		r->pre_tokenizer = LLAMA_SPLIT("never");
 		r->decoder = "{\"type\":\"Sequence\",\"decoders\":[" MARK_DECODERS "]}";
-	} else if (legacy) {
+	} else if (option(config, "legacy", false)) {
 		r->pre_tokenizer = LLAMA_SPLIT("always");
 	}
+	return REBUS_OK;
 }
 
-class_rule rule_choose(const json *tokenizer_config, const json *config, const char *tokenizer_json, size_t n)
+rebus_status rule_choose(arena *a, const json *tokenizer_config, const json *config, const char *text, size_t n, class_rule *out, rebus_error *err)
 {
-	class_rule r = *choose(tokenizer_config, config, tokenizer_json, n);
-	options(&r, tokenizer_config);
-	return r;
+	class_rule r = *choose(tokenizer_config, config, text, n);
+	rebus_status status = options(a, &r, tokenizer_config, err);
+	if (!status)
+		*out = r;
+	return status;
 }

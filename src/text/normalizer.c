@@ -10,6 +10,9 @@
  *   Prepend             before a text that is not empty
  *   Nmt                 control characters dropped, further blanks to a space
  *   ByteLevel           every byte to GPT-2's character
+ *   Precompiled         charsmap.c
+ *   BertNormalizer      up to four steps: controls dropped and blanks to a space; spaces around ideographs; NFD without its
+ *                       nonspacing marks (unless said otherwise, where lower case is asked for); lower case
  *
  * Reference: tokenizers 0.23, src/normalizers and src/tokenizer/normalizer.rs. `first` follows its alignments as far as
  * Metaspace's "first" can see them: the text no longer begins where the input began once its first character was taken away,
@@ -18,6 +21,37 @@
 #include <string.h>
 
 #include "text/text_inside.h"
+
+static rebus_status step_new(tokenizer *t, norm_step **out, rebus_error *err)
+{
+	if (t->norm_count == PARTS_MOST)
+		return error_set(err, REBUS_LIMIT, "tokenizer.json: normalizer: more than %d steps", PARTS_MOST);
+	*out = &t->norms[t->norm_count++];
+	**out = (norm_step){0};
+	return REBUS_OK;
+}
+
+static rebus_status bert_read(tokenizer *t, const json *j, rebus_error *err)
+{
+	bool clean, spaced, lowered, bare;
+	if (!json_flag(json_get(j, "clean_text"), &clean) || !json_flag(json_get(j, "handle_chinese_chars"), &spaced) ||
+	    !json_flag(json_get(j, "lowercase"), &lowered))
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: normalizer: BertNormalizer needs clean_text, handle_chinese_chars and lowercase");
+	if (!json_flag(json_get(j, "strip_accents"), &bare))
+		bare = lowered;
+	const norm_step steps[] = {{.kind = NORM_CLEAN}, {.kind = NORM_IDEOGRAPHS}, {.kind = NORM_FORM, .form = UNICODE_NFD},
+	                           {.kind = NORM_NONSPACING}, {.kind = NORM_LOWER}};
+	const bool wanted[] = {clean, spaced, bare, bare, lowered};
+	for (size_t i = 0; i < COUNT_OF(steps); i++) {
+		norm_step *step = NULL;
+		rebus_status status = wanted[i] ? step_new(t, &step, err) : REBUS_OK;
+		if (status)
+			return status;
+		if (wanted[i])
+			*step = steps[i];
+	}
+	return REBUS_OK;
+}
 
 static rebus_status step_read(tokenizer *t, const json *j, rebus_error *err)
 {
@@ -30,20 +64,30 @@ static rebus_status step_read(tokenizer *t, const json *j, rebus_error *err)
 		{"NFKD", NORM_FORM, UNICODE_NFKD},   {"Lowercase", NORM_LOWER, 0},    {"Strip", NORM_STRIP, 0},
 		{"StripAccents", NORM_ACCENTS, 0},   {"Replace", NORM_REPLACE, 0},    {"Prepend", NORM_PREPEND, 0},
 		{"Nmt", NORM_NMT, 0},                {"ByteLevel", NORM_BYTES, 0},
+		{"Precompiled", NORM_CHARSMAP, 0},
 	};
 	const char *type = json_text(json_get(j, "type"), NULL);
 	if (!type)
 		return error_set(err, REBUS_FORMAT, "tokenizer.json: normalizer: a step without its type");
+	if (strcmp(type, "BertNormalizer") == 0)
+		return bert_read(t, j, err);
 	size_t k = 0;
 	while (k < COUNT_OF(kinds) && strcmp(kinds[k].type, type) != 0)
 		k++;
 	if (k == COUNT_OF(kinds))
 		return error_set(err, REBUS_UNSUPPORTED, "tokenizer.json: normalizer: type %.40s is not supported", type);
-	if (t->norm_count == PARTS_MOST)
-		return error_set(err, REBUS_LIMIT, "tokenizer.json: normalizer: more than %d steps", PARTS_MOST);
-	rebus_status status = REBUS_OK;
-	norm_step *step = &t->norms[t->norm_count++];
-	*step = (norm_step){.kind = kinds[k].kind, .form = kinds[k].form};
+	norm_step *step = NULL;
+	size_t n;
+	rebus_status status = step_new(t, &step, err);
+	if (status)
+		return status;
+	step->kind = kinds[k].kind;
+	step->form = kinds[k].form;
+	if (step->kind == NORM_CHARSMAP) {
+		const char *map = json_text(json_get(j, "precompiled_charsmap"), &n);
+		return map ? charsmap_read(t->arena, map, n, &step->map, err) :
+		             error_set(err, REBUS_FORMAT, "tokenizer.json: normalizer: Precompiled without precompiled_charsmap");
+	}
 	if (step->kind == NORM_STRIP && (!json_flag(json_get(j, "strip_left"), &step->left) ||
 	                                 !json_flag(json_get(j, "strip_right"), &step->right)))
 		return error_set(err, REBUS_FORMAT, "tokenizer.json: normalizer: Strip without strip_left and strip_right");
@@ -122,19 +166,40 @@ static bool nmt_blank(uint32_t cp)
 	       cp == 0x2029 || cp == 0x2581 || cp == 0xFEFF || cp == 0xFFFD;
 }
 
+static bool drops(norm_kind kind, uint32_t cp)
+{
+	return kind == NORM_ACCENTS ? unicode_mark(cp) : kind == NORM_NMT ? nmt_drops(cp) :
+	       kind == NORM_CLEAN ? unicode_in(&unicode_dropped, cp) : cp >= 0x300 && unicode_in(&unicode_nonspacing, cp);
+}
+
 static void filter(norm_kind kind, const char *s, size_t n, buf *out, bool *first)
 {
 	for (size_t i = 0; i < n;) {
 		uint32_t cp;
 		size_t k = utf8_get(s + i, n - i, &cp);
-		if (kind == NORM_ACCENTS ? unicode_mark(cp) : nmt_drops(cp)) {
+		if (drops(kind, cp)) {
 			if (i == 0)
 				*first = false;
-		} else if (kind == NORM_NMT && nmt_blank(cp)) {
+		} else if ((kind == NORM_NMT && nmt_blank(cp)) || (kind == NORM_CLEAN && unicode_white(cp))) {
 			buf_byte(out, ' ');
 		} else {
 			buf_add(out, s + i, k);
 		}
+		i += k;
+	}
+}
+
+static void space_ideographs(const char *s, size_t n, buf *out)
+{
+	for (size_t i = 0; i < n;) {
+		uint32_t cp;
+		size_t k = utf8_get(s + i, n - i, &cp);
+		bool apart = cp >= 0x3400 && unicode_in(&unicode_ideographs, cp);
+		if (apart)
+			buf_byte(out, ' ');
+		buf_add(out, s + i, k);
+		if (apart)
+			buf_byte(out, ' ');
 		i += k;
 	}
 }
@@ -180,8 +245,16 @@ static rebus_status step_run(text_work *w, const norm_step *step, const char *s,
 	case NORM_STRIP:
 		strip(step, s, n, out, first);
 		return REBUS_OK;
+	case NORM_IDEOGRAPHS:
+		space_ideographs(s, n, out);
+		return REBUS_OK;
+	case NORM_CHARSMAP:
+		charsmap_run(&step->map, s, n, out);
+		return REBUS_OK;
 	case NORM_ACCENTS:
 	case NORM_NMT:
+	case NORM_CLEAN:
+	case NORM_NONSPACING:
 		filter(step->kind, s, n, out, first);
 		return REBUS_OK;
 	case NORM_REPLACE:

@@ -8,6 +8,7 @@
  *   Sequence             at most one of the others that add something
  *   none                 $A                $A $B
  *
+ * Some classes put theirs in the place of the file's: CLIPTokenizer, BertTokenizer, and T5Tokenizer ($A </s> $B </s>).
  * All become templates here. Reference: tokenizers 0.23, src/processors. Without special tokens the template still orders
  * the texts and gives their types.
  */
@@ -93,11 +94,52 @@ static rebus_status around(tokenizer *t, int32_t cls, int32_t sep, bool roberta,
 	return REBUS_OK;
 }
 
-rebus_status post_clip(tokenizer *t, rebus_error *err)
+/* A eos, and for a pair B eos, all of type 0 */
+static rebus_status ended(tokenizer *t, int32_t eos, rebus_error *err)
 {
-	if (t->named_id[TEXT_BOS] < 0 || t->named_id[TEXT_EOS] < 0)
-		return error_set(err, REBUS_FORMAT, "tokenizer_config.json: CLIPTokenizer needs bos_token and eos_token");
-	return around(t, t->named_id[TEXT_BOS], t->named_id[TEXT_EOS], true, err);
+	int32_t *id = arena_get(t->arena, 1, sizeof(*id));
+	post_item *items = arena_get(t->arena, 4, sizeof(*items));
+	if (!id || !items)
+		return error_memory(err, "the post-processor");
+	*id = eos;
+	for (int i = 0; i < 4; i++)
+		items[i] = i % 2 ? (post_item){.sequence = -1, .id = id, .count = 1} : (post_item){.sequence = i / 2};
+	t->post.single = (post_template){items, 2};
+	t->post.pair = (post_template){items, 4};
+	return REBUS_OK;
+}
+
+rebus_status post_ends(tokenizer *t, bool bos, bool eos, rebus_error *err)
+{
+	int32_t *id = arena_get(t->arena, 2, sizeof(*id));
+	post_item *items = arena_get(t->arena, 6, sizeof(*items));
+	if (!id || !items)
+		return error_memory(err, "the post-processor");
+	id[0] = t->named_id[TEXT_BOS];
+	id[1] = t->named_id[TEXT_EOS];
+	size_t n = 0, single = 0;
+	for (int part = 0; part < 2; part++) {
+		if (bos && id[0] >= 0)
+			items[n++] = (post_item){.sequence = -1, .id = id, .count = 1, .type = part};
+		items[n++] = (post_item){.sequence = part, .type = part};
+		if (eos && id[1] >= 0)
+			items[n++] = (post_item){.sequence = -1, .id = id + 1, .count = 1, .type = part};
+		single = part ? single : n;
+	}
+	t->post.single = (post_template){items, single};
+	t->post.pair = (post_template){items, n};
+	return REBUS_OK;
+}
+
+rebus_status post_class(tokenizer *t, post_kind kind, rebus_error *err)
+{
+	int32_t cls = t->named_id[TEXT_CLS], sep = t->named_id[TEXT_SEP];
+	if (kind == POST_BERT) /* the ids of BERT's own vocabularies where a token is unset */
+		return around(t, cls < 0 ? 2 : cls, sep < 0 ? 3 : sep, false, err);
+	if (t->named_id[TEXT_EOS] < 0 || (kind == POST_CLIP && t->named_id[TEXT_BOS] < 0))
+		return error_set(err, REBUS_FORMAT, "tokenizer_config.json: %s needs %s", t->info.class_name,
+		                 kind == POST_CLIP ? "bos_token and eos_token" : "eos_token");
+	return kind == POST_CLIP ? around(t, t->named_id[TEXT_BOS], t->named_id[TEXT_EOS], true, err) : ended(t, t->named_id[TEXT_EOS], err);
 }
 
 static rebus_status around_read(tokenizer *t, const json *j, bool roberta, rebus_error *err)

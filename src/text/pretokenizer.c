@@ -8,6 +8,8 @@
  *   Whitespace        runs of word characters, runs of others; blanks go
  *   WhitespaceSplit   blanks go
  *   Punctuation       around punctuation
+ *   BertPreTokenizer  WhitespaceSplit, then Punctuation
+ *   CharDelimiterSplit, FixedLength
  *
  * A step first marks the piece: ranges that match and ranges between. The behaviour then makes pieces of the marks:
  *
@@ -61,6 +63,34 @@ static rebus_status metaspace_read(tokenizer *t, const json *j, pre_step *step, 
 	return status;
 }
 
+static rebus_status step_new(tokenizer *t, pre_kind kind, pre_step **out, rebus_error *err)
+{
+	if (t->pre_count == PARTS_MOST)
+		return error_set(err, REBUS_LIMIT, "tokenizer.json: pre_tokenizer: more than %d steps", PARTS_MOST);
+	*out = &t->pres[t->pre_count++];
+	**out = (pre_step){.kind = kind, .behavior = kind == PRE_PUNCTUATION || kind == PRE_LENGTH ? SPLIT_ISOLATED : SPLIT_REMOVED};
+	return REBUS_OK;
+}
+
+static rebus_status bert_read(tokenizer *t, rebus_error *err)
+{
+	pre_step *step = NULL;
+	rebus_status status = step_new(t, PRE_BLANKS, &step, err);
+	return status ? status : step_new(t, PRE_PUNCTUATION, &step, err);
+}
+
+static rebus_status delimiter_read(tokenizer *t, const json *j, rebus_error *err)
+{
+	pre_step *step = NULL;
+	uint32_t cp;
+	rebus_status status = step_new(t, PRE_SPLIT, &step, err);
+	if (!status)
+		status = span_need(json_get(j, "delimiter"), t->arena, &step->find, "tokenizer.json: CharDelimiterSplit: delimiter is not a character", err);
+	if (!status && (!step->find.n || utf8_get(step->find.s, step->find.n, &cp) != step->find.n))
+		status = error_set(err, REBUS_FORMAT, "tokenizer.json: CharDelimiterSplit: delimiter is not one character");
+	return status;
+}
+
 static rebus_status step_read(tokenizer *t, const json *j, rebus_error *err)
 {
 	static const struct {
@@ -69,19 +99,25 @@ static rebus_status step_read(tokenizer *t, const json *j, rebus_error *err)
 	} kinds[] = {
 		{"Split", PRE_SPLIT},     {"ByteLevel", PRE_BYTES},        {"Digits", PRE_DIGITS},          {"Metaspace", PRE_METASPACE},
 		{"Whitespace", PRE_WORDS}, {"WhitespaceSplit", PRE_BLANKS}, {"Punctuation", PRE_PUNCTUATION},
+		{"FixedLength", PRE_LENGTH},
 	};
 	const char *type = json_text(json_get(j, "type"), NULL);
 	if (!type)
 		return error_set(err, REBUS_FORMAT, "tokenizer.json: pre_tokenizer: a step without its type");
+	if (strcmp(type, "BertPreTokenizer") == 0)
+		return bert_read(t, err);
+	if (strcmp(type, "CharDelimiterSplit") == 0)
+		return delimiter_read(t, j, err);
 	size_t k = 0;
 	while (k < COUNT_OF(kinds) && strcmp(kinds[k].type, type) != 0)
 		k++;
 	if (k == COUNT_OF(kinds))
 		return error_set(err, REBUS_UNSUPPORTED, "tokenizer.json: pre_tokenizer: type %.40s is not supported", type);
-	if (t->pre_count == PARTS_MOST)
-		return error_set(err, REBUS_LIMIT, "tokenizer.json: pre_tokenizer: more than %d steps", PARTS_MOST);
-	pre_step *step = &t->pres[t->pre_count++];
-	*step = (pre_step){.kind = kinds[k].kind};
+	pre_step *step = NULL;
+	int64_t length = 5;
+	rebus_status status = step_new(t, kinds[k].kind, &step, err);
+	if (status)
+		return status;
 	switch (step->kind) {
 	case PRE_SPLIT:
 		return split_read(t, j, step, err);
@@ -102,8 +138,12 @@ static rebus_status step_read(tokenizer *t, const json *j, rebus_error *err)
 		step->behavior = each ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS;
 		return REBUS_OK;
 	}
+	case PRE_LENGTH:
+		if (json_has(j, "length") && (!json_int(json_get(j, "length"), &length) || length < 1))
+			return error_set(err, REBUS_FORMAT, "tokenizer.json: pre_tokenizer: FixedLength: length is not a number of characters");
+		step->length = (size_t)length;
+		return REBUS_OK;
 	case PRE_PUNCTUATION:
-		step->behavior = SPLIT_ISOLATED;
 		if (json_has(j, "behavior") && !behavior_read(json_get(j, "behavior"), &step->behavior))
 			return error_set(err, REBUS_FORMAT, "tokenizer.json: pre_tokenizer: Punctuation: unknown behavior");
 		return REBUS_OK;
@@ -194,6 +234,22 @@ static void mark_chars(buf *marks, bool (*is)(uint32_t), const char *s, size_t n
 	}
 	if (done_to < n)
 		mark_add(marks, done_to, n, false);
+}
+
+static void mark_lengths(buf *marks, size_t length, const char *s, size_t n)
+{
+	size_t from = 0, count = 0;
+	for (size_t i = 0; i < n;) {
+		uint32_t cp;
+		if (count++ == length) {
+			mark_add(marks, from, i, true);
+			from = i;
+			count = 1;
+		}
+		i += utf8_get(s + i, n - i, &cp);
+	}
+	if (from < n)
+		mark_add(marks, from, n, true);
 }
 
 /* \w+|[^\w\s]+ with what it does not match as the match to remove */
@@ -333,6 +389,9 @@ static rebus_status piece_run(text_work *w, const pre_step *step, const char *s,
 		break;
 	case PRE_PUNCTUATION:
 		mark_chars(&w->marks, unicode_punctuated, s, n);
+		break;
+	case PRE_LENGTH:
+		mark_lengths(&w->marks, step->length, s, n);
 		break;
 	case PRE_WORDS:
 		behavior = SPLIT_REMOVED;

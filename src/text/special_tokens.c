@@ -66,9 +66,12 @@ static const json *extra_list(const text_trees *j, bool *early)
 		return extra;
 	if (additional && *early)
 		return additional;
-	if (*early && json_has(j->tokenizer_config, "extra_special_tokens"))
+	if (*early && (json_has(j->tokenizer_config, "extra_special_tokens") || json_has(j->tokenizer_config, "additional_special_tokens")))
 		return NULL;
 	*early = false;
+	const json *pieces = json_get(j->tokenizer, "pieces_added"); /* in the place of additional_special_tokens */
+	if (j->made && pieces && json_kind_of(json_get(j->special_tokens_map, "extra_special_tokens")) != JSON_LIST)
+		return pieces;
 	if (legacy(j) && json_has(j->special_tokens_map, "additional_special_tokens"))
 		return json_get(j->special_tokens_map, "additional_special_tokens");
 	*early = !additional;
@@ -106,12 +109,52 @@ static rebus_status extra_put(tokenizer *t, const char *name, const json *value,
 	return REBUS_OK;
 }
 
-static rebus_status extras_read(tokenizer *t, const text_trees *j, rebus_error *err)
+/*
+ * How many of <extra_id_0>, <extra_id_1>, ... T5Tokenizer adds to the list: extra_ids (100) of them unless there are some, or
+ * extra_special_tokens says all there is.
+ */
+static rebus_status sentinels_wanted(const class_rule *rule, const text_trees *j, const json *list, size_t *out, rebus_error *err)
+{
+	const json *config = j->tokenizer_config, *extra = json_get(config, "extra_special_tokens");
+	int64_t count = 100;
+	bool map = json_kind_of(extra) == JSON_MAP;
+	bool stated = (json_has(config, "extra_special_tokens") && !map) ||
+	              (json_has(config, "additional_special_tokens") && !json_count(extra)) ||
+	              (legacy(j) && json_kind_of(json_get(j->special_tokens_map, "extra_special_tokens")) == JSON_LIST);
+	if (!rule->extra_ids || stated)
+		return REBUS_OK;
+	size_t have = 0;
+	for (size_t i = 0; json_kind_of(list) == JSON_LIST && i < json_count(list); i++) {
+		added_token token = token_read(json_at(list, i));
+		have += token.content.s && text_find(token.content.s, token.content.n, 0, (text_span){"<extra_id_", 10}) < token.content.n;
+	}
+	if (json_has(config, "extra_ids") && (!json_int(json_get(config, "extra_ids"), &count) || count < 0 || count > EXTRAS_MOST))
+		return error_set(err, REBUS_FORMAT, "tokenizer_config.json: extra_ids is not a number from 0 to %d", EXTRAS_MOST);
+	if (have && count > 0 && (size_t)count != have)
+		return error_set(err, REBUS_FORMAT, "tokenizer_config.json: extra_ids %d, but additional_special_tokens lists %zu of them", (int)count, have);
+	*out = have ? 0 : (size_t)count;
+	return REBUS_OK;
+}
+
+static rebus_status sentinel_put(tokenizer *t, size_t i, rebus_error *err)
+{
+	const char *text = arena_format(t->arena, "<extra_id_%zu>", i);
+	if (!text)
+		return error_memory(err, "the special tokens");
+	if (t->extra_count == EXTRAS_MOST)
+		return error_set(err, REBUS_LIMIT, "tokenizer_config.json: more than %d special tokens", EXTRAS_MOST);
+	t->extras[t->extra_count++] = (text_extra){.token = text, .how = {.content = {text, strlen(text)}, .special = true}};
+	return REBUS_OK;
+}
+
+static rebus_status extras_read(tokenizer *t, const class_rule *rule, const text_trees *j, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	bool early;
 	const json *list = extra_list(j, &early), *map = json_get(j->tokenizer_config, "extra_special_tokens");
-	size_t most = int_min(EXTRAS_MOST, (int64_t)(json_count(j->tokenizer_config) + json_count(map) + json_count(list)));
+	size_t sentinels = 0;
+	TRY(sentinels_wanted(rule, j, list, &sentinels, err));
+	size_t most = int_min(EXTRAS_MOST, (int64_t)(json_count(j->tokenizer_config) + json_count(map) + json_count(list) + sentinels));
 	t->extras = arena_get(t->arena, most + 1, sizeof(*t->extras));
 	if (!t->extras)
 		return error_memory(err, "the special tokens");
@@ -122,6 +165,8 @@ static rebus_status extras_read(tokenizer *t, const text_trees *j, rebus_error *
 		TRY(extra_put(t, it.key, it.value, err));
 	for (size_t i = 0; json_kind_of(list) == JSON_LIST && i < json_count(list); i++)
 		TRY(extra_put(t, NULL, json_at(list, i), err));
+	for (size_t i = 0; i < sentinels; i++)
+		TRY(sentinel_put(t, i, err));
 done:
 	return status;
 }
@@ -144,7 +189,7 @@ rebus_status special_names(tokenizer *t, const class_rule *rule, const text_tree
 		if (token.content.s && !(t->named[i] = arena_text(t->arena, token.content.s, token.content.n)))
 			return error_memory(err, "the special tokens");
 	}
-	return extras_read(t, j, err);
+	return extras_read(t, rule, j, err);
 }
 
 /* ------------------------------------------------------------------------------------------------ adding */

@@ -8,6 +8,7 @@
  *   Fuse           all in one
  *   Strip          up to so many of one character off each token's ends
  *   BPEDecoder     a suffix to a space, to nothing in the last token
+ *   WordPiece      a prefix off, or a space before, but for the first token; with cleanup spaces before punctuation go
  *
  * What is left is joined; without a decoder with spaces between. CLIPTokenizer then turns </w> into a space and strips.
  * Reference: tokenizers 0.23, src/decoders; transformers 5, tokenization_clip.py and clean_up_tokenization.
@@ -46,6 +47,7 @@ static rebus_status step_read(tokenizer *t, const json *j, rebus_error *err)
 	} kinds[] = {
 		{"ByteLevel", DECODE_BYTES}, {"Metaspace", DECODE_METASPACE}, {"Replace", DECODE_REPLACE},   {"ByteFallback", DECODE_FALLBACK},
 		{"Fuse", DECODE_FUSE},       {"Strip", DECODE_STRIP},         {"BPEDecoder", DECODE_SUFFIX},
+		{"WordPiece", DECODE_WORDPIECE},
 	};
 	const char *type = json_text(json_get(j, "type"), NULL);
 	if (!type)
@@ -76,6 +78,10 @@ static rebus_status step_read(tokenizer *t, const json *j, rebus_error *err)
 	case DECODE_SUFFIX:
 		status = span_need(json_get(j, "suffix"), t->arena, &step->find, "tokenizer.json: decoder: BPEDecoder without suffix", err);
 		return status || step->find.n ? status : error_set(err, REBUS_FORMAT, "tokenizer.json: decoder: BPEDecoder without suffix");
+	case DECODE_WORDPIECE:
+		if (!json_flag(json_get(j, "cleanup"), &step->clean))
+			return error_set(err, REBUS_FORMAT, "tokenizer.json: decoder: WordPiece without prefix and cleanup");
+		return span_need(json_get(j, "prefix"), t->arena, &step->find, "tokenizer.json: decoder: WordPiece without prefix and cleanup", err);
 	case DECODE_BYTES:
 	case DECODE_FALLBACK:
 	case DECODE_FUSE:
@@ -197,6 +203,24 @@ static void replace_literal(const char *s, size_t n, text_span find, const char 
 	}
 }
 
+/* Takes spaces before punctuation out of text, which is the last thing in out; spare is scratch. */
+static void clean_up(bool wordpiece, buf *out, size_t from, buf *spare)
+{
+	static const char *const pairs[][2] = {{" .", "."},   {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
+	                                       {" n't", "n't"}, {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+	for (size_t i = 0; i < COUNT_OF(pairs); i++) {
+		text_span find = {pairs[i][0], strlen(pairs[i][0])};
+		if (out->size <= from || (find.n == 7 && !wordpiece) || text_find(out->data + from, out->size - from, 0, find) == out->size - from)
+			continue;
+		spare->size = 0;
+		replace_literal(out->data + from, out->size - from, find, pairs[i][1], strlen(pairs[i][1]), spare);
+		out->size = from;
+		buf_add(out, spare->data, spare->size);
+		if (spare->failed)
+			out->failed = spare->failed;
+	}
+}
+
 static rebus_status replace_step(const decode_step *step, const text_pieces *in, text_pieces *out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
@@ -262,6 +286,23 @@ static void token_step(const decode_step *step, const text_pieces *in, text_piec
 		token_end(out, 0);
 }
 
+static void wordpiece_step(const decode_step *step, const text_pieces *in, text_pieces *out, buf *spare)
+{
+	for (size_t i = 0; i < pieces_count(in); i++) {
+		const text_piece *p = pieces_at(in, i);
+		const char *s = pieces_text(in, i);
+		size_t from = out->text.size, skip = 0;
+		if (i && p->size >= step->find.n && memcmp(s, step->find.s, step->find.n) == 0)
+			skip = step->find.n;
+		else if (i)
+			buf_byte(&out->text, ' ');
+		buf_add(&out->text, s + skip, p->size - skip);
+		if (step->clean)
+			clean_up(true, &out->text, from, spare);
+		token_end(out, from);
+	}
+}
+
 static rebus_status step_run(const decode_step *step, const text_pieces *in, text_pieces *out, buf *spare, rebus_error *err)
 {
 	switch (step->kind) {
@@ -270,6 +311,9 @@ static rebus_status step_run(const decode_step *step, const text_pieces *in, tex
 		return REBUS_OK;
 	case DECODE_FALLBACK:
 		fallback_step(in, out);
+		return REBUS_OK;
+	case DECODE_WORDPIECE:
+		wordpiece_step(step, in, out, spare);
 		return REBUS_OK;
 	case DECODE_REPLACE:
 		return replace_step(step, in, out, err);
@@ -362,24 +406,6 @@ static void strip_bounds(const char *s, size_t n, size_t *from, size_t *end)
 	}
 }
 
-static void clean_up(const tokenizer *t, buf *text)
-{
-	static const char *const pairs[][2] = {{" .", "."},   {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
-	                                       {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
-	for (size_t i = 0; i < COUNT_OF(pairs) && text->size; i++) {
-		buf next;
-		buf_init(&next, t->from, text->limit);
-		replace_literal(text->data, text->size, (text_span){pairs[i][0], strlen(pairs[i][0])}, pairs[i][1], strlen(pairs[i][1]), &next);
-		if (next.failed)
-			text->failed = next.failed;
-		buf old = *text;
-		text->data = next.data;
-		text->size = next.size;
-		text->room = next.room;
-		buf_free(&old);
-	}
-}
-
 rebus_status text_decode(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf *out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
@@ -401,7 +427,7 @@ rebus_status text_decode(const tokenizer *t, const int32_t *id, size_t n, bool s
 		buf_add(&plain, spaced.data + from, end - from);
 	}
 	if (t->clean_up)
-		clean_up(t, &plain);
+		clean_up(false, &plain, 0, &spaced);
 	TRY(buf_check(&plain, err, "a decoded text"));
 	if (plain.size)
 		buf_add(out, plain.data, plain.size);

@@ -41,17 +41,38 @@ const text_piece *pieces_at(const text_pieces *p, size_t i);
 const char *pieces_text(const text_pieces *p, size_t i); /* where piece i's bytes are; never NULL */
 
 /* ------------------------------------------------------------------------------------------------ normalizer.c */
-typedef enum { NORM_FORM, NORM_LOWER, NORM_STRIP, NORM_ACCENTS, NORM_REPLACE, NORM_PREPEND, NORM_NMT, NORM_BYTES } norm_kind;
+typedef enum {
+	NORM_FORM,
+	NORM_LOWER,
+	NORM_STRIP,
+	NORM_ACCENTS,
+	NORM_REPLACE,
+	NORM_PREPEND,
+	NORM_NMT,
+	NORM_BYTES,
+	NORM_CHARSMAP,
+	NORM_CLEAN,      /* of BertNormalizer, as the next two */
+	NORM_IDEOGRAPHS,
+	NORM_NONSPACING,
+} norm_kind;
+/* ------------------------------------------------------------------------------------------------ charsmap.c */
+typedef struct {
+	const uint32_t *units; /* a double array */
+	const char *texts;     /* what its leaves point into: texts with NUL after each */
+	size_t count, size;
+} text_charsmap;
+
 typedef struct {
 	norm_kind kind;
 	unicode_form form;
 	bool left, right;
 	text_span find, put; /* REPLACE: find literally unless regex; PREPEND: put */
 	text_regex *regex;
+	text_charsmap map;
 } norm_step;
 
 /* ------------------------------------------------------------------------------------------------ pretokenizer.c */
-typedef enum { PRE_SPLIT, PRE_BYTES, PRE_DIGITS, PRE_METASPACE, PRE_WORDS, PRE_BLANKS, PRE_PUNCTUATION } pre_kind;
+typedef enum { PRE_SPLIT, PRE_BYTES, PRE_DIGITS, PRE_METASPACE, PRE_WORDS, PRE_BLANKS, PRE_PUNCTUATION, PRE_LENGTH } pre_kind;
 typedef enum { SPLIT_REMOVED, SPLIT_ISOLATED, SPLIT_CONTIGUOUS, SPLIT_PREVIOUS, SPLIT_NEXT } split_behavior;
 typedef enum { SCHEME_FIRST, SCHEME_NEVER, SCHEME_ALWAYS } prepend_scheme;
 typedef struct {
@@ -60,6 +81,7 @@ typedef struct {
 	prepend_scheme scheme;
 	bool invert, prefix, split; /* ByteLevel: prefix = add_prefix_space, split = use_regex; Metaspace: split */
 	text_span find;             /* SPLIT: literal unless regex; METASPACE: the replacement */
+	size_t length;              /* LENGTH: characters */
 	text_regex *regex;
 } pre_step;
 
@@ -72,11 +94,13 @@ typedef enum {
 	DECODE_FUSE,
 	DECODE_STRIP,
 	DECODE_SUFFIX,
+	DECODE_WORDPIECE,
 } decode_kind;
 typedef struct {
 	decode_kind kind;
 	prepend_scheme scheme;
-	text_span find, put; /* METASPACE, STRIP: find is one character; SUFFIX: find */
+	text_span find, put; /* METASPACE, STRIP: find is one character; SUFFIX: find; WORDPIECE: find is the prefix */
+	bool clean;          /* WORDPIECE */
 	text_regex *regex;
 	size_t start, stop;  /* STRIP */
 } decode_step;
@@ -96,7 +120,8 @@ typedef struct {
 	post_template single, pair; /* without special tokens the special items are passed over */
 } post_steps;
 
-/* ------------------------------------------------------------------------------------------------ bpe.c */
+/* ------------------------------------------------------------------------------------------------ vocabulary.c */
+enum { TEXT_AFFIX_MOST = 256, TEXT_TOKEN_MOST = 64 << 10 };
 typedef struct {
 	text_span token;
 	int32_t id;
@@ -104,9 +129,22 @@ typedef struct {
 typedef struct {
 	vocabulary_entry *entries; /* in file order */
 	uint32_t *slots, *by_id;   /* index into entries plus 1, by hash of the token and by id; 0: none */
-	size_t count, mask, ids;
+	size_t count, mask, ids, distinct; /* distinct: count without tokens that a later one is spelled like */
 } vocabulary_table;
 
+/* ------------------------------------------------------------------------------------------------ token_trie.c */
+typedef struct {
+	uint32_t children; /* the first of count nodes, in the order of their bytes */
+	int32_t id;        /* of the token that ends here; -1: none */
+	uint16_t count;
+	unsigned char byte;
+} trie_node;
+typedef struct {
+	const trie_node *nodes; /* [0]: the root */
+	uint32_t begins[256];   /* the root's children by byte; 0: none */
+} token_trie;
+
+/* ------------------------------------------------------------------------------------------------ bpe.c */
 typedef struct {
 	uint64_t pair;   /* left << 32 | right; UINT64_MAX: free */
 	uint32_t rank;
@@ -115,17 +153,44 @@ typedef struct {
 
 typedef struct {
 	bool fuse_unk, byte_fallback, ignore_merges;
+	bool make_merges; /* of the vocabulary, where the model has none */
 	text_span unk, prefix, suffix; /* s NULL: none */
 } bpe_options;
 
 typedef struct {
-	vocabulary_table vocabulary;
+	const vocabulary_table *vocabulary;
 	bpe_merge *merges;
 	size_t merge_mask;
 	bpe_options o;
 	int32_t unk_id;        /* -1: not in the vocabulary */
 	int32_t byte_ids[256]; /* <0x00> ...; -1: none */
 } bpe_model;
+
+/* ------------------------------------------------------------------------------------------------ wordpiece.c */
+typedef struct {
+	text_span unk, prefix;
+	int64_t longest; /* characters of a word */
+} wordpiece_options;
+typedef struct {
+	wordpiece_options o;
+	int32_t unk_id;          /* -1: not in the vocabulary */
+	token_trie begin, going; /* going: tokens with the prefix, without it */
+} wordpiece_model;
+
+/* ------------------------------------------------------------------------------------------------ unigram.c */
+typedef struct {
+	int32_t unk_id; /* -1: none */
+	bool byte_fallback;
+} unigram_options;
+typedef struct {
+	unigram_options o;
+	const double *scores; /* [id] */
+	double unk_score;
+	int32_t byte_ids[256];
+	token_trie trie;
+} unigram_model;
+
+typedef enum { MODEL_BPE, MODEL_WORDPIECE, MODEL_UNIGRAM } model_kind;
 
 /* ------------------------------------------------------------------------------------------------ added_tokens.c */
 typedef struct {
@@ -158,20 +223,26 @@ typedef struct {
 } added_tokens;
 
 /* ------------------------------------------------------------------------------------------------ class_rules.c */
+/* what is put around a text, whatever the file says: <bos> A <eos> as RobertaProcessing; [CLS] A [SEP] of types; A <eos> */
+typedef enum { POST_FILE, POST_CLIP, POST_BERT, POST_T5 } post_kind;
 typedef struct {
 	const char *name;
 	const char *normalizer, *pre_tokenizer, *decoder; /* JSON; NULL with rebuilt false: as tokenizer.json says */
 	bool rebuilt;
+	model_kind model;    /* where rebuilt */
+	post_kind post;
+	bool charsmap;       /* T5: the normalizer is the file's Precompiled, alone */
 	bool pad_left, two_inputs; /* two_inputs: no token_type_ids */
 	bool fuse_unk, byte_fallback, unk_in_model;
 	const char *suffix;
 	const char *named[TEXT_NAMED];
 	bool strip_decoded;  /* CLIP: suffix to blank, blanks stripped, after decoding */
 	bool respecial;      /* Qwen2: named tokens are added once more as plain special tokens */
-	bool clip_post;      /* CLIP: RobertaProcessing from bos and eos, whatever the file says */
+	bool extra_ids;      /* T5: <extra_id_0> to <extra_id_99> are special unless others are listed */
 } class_rule;
-/* The class that AutoTokenizer picks for these files (config and tokenizer_config may be NULL). */
-class_rule rule_choose(const json *tokenizer_config, const json *config, const char *tokenizer_json, size_t n);
+/* The class that AutoTokenizer picks for these files (any may be NULL). */
+rebus_status rule_choose(arena *a, const json *tokenizer_config, const json *config, const char *tokenizer_json, size_t n,
+                         class_rule *out, rebus_error *err);
 
 /* ------------------------------------------------------------------------------------------------ special_tokens.c */
 typedef struct {
@@ -180,9 +251,15 @@ typedef struct {
 } text_extra;
 typedef struct {
 	const json *tokenizer, *tokenizer_config, *special_tokens_map, *added_tokens, *config; /* all but the first may be NULL */
+	bool made; /* tokenizer stands for older files; see vocab_files.c */
 } text_trees;
 rebus_status special_names(tokenizer *t, const class_rule *rule, const text_trees *j, rebus_error *err); /* t->named, extras */
 rebus_status special_add(tokenizer *t, const class_rule *rule, const text_trees *j, rebus_error *err);   /* t->added */
+
+/* ------------------------------------------------------------------------------------------------ vocab_files.c */
+/* The tokenizer.json that older files stand for. */
+rebus_status vocab_files_read(const rebus_allocator *from, const text_files *f, const class_rule *rule, const json *config, json **out,
+                              rebus_error *err);
 
 /* ------------------------------------------------------------------------------------------------ tokenizer.c */
 
@@ -195,7 +272,11 @@ struct tokenizer {
 	size_t norm_count, pre_count, decode_count;
 	bool has_decoder;
 	post_steps post;
+	model_kind model;
+	vocabulary_table vocabulary;
 	bpe_model bpe;
+	wordpiece_model wordpiece;
+	unigram_model unigram;
 	added_tokens added;
 	text_info info;
 	const char *named[TEXT_NAMED];
@@ -213,7 +294,8 @@ typedef struct {
 	text_pieces now, next;
 	buf a, b;              /* normalizer's two sides */
 	buf marks;             /* pretokenizer.c */
-	buf symbols, queue;    /* bpe.c */
+	buf symbols, queue;    /* bpe.c; unigram.c: its best paths in symbols */
+	uint64_t steps, most_steps; /* in the tries; see token_trie.c */
 	rebus_error *err;
 } text_work;
 
@@ -243,11 +325,33 @@ rebus_status decoder_read(tokenizer *t, const json *j, rebus_error *err);
 /* room: two text_pieces and a buffer, begun already, for the steps. */
 rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf room[DECODE_ROOM], buf *out, rebus_error *err);
 rebus_status post_read(tokenizer *t, const json *j, rebus_error *err);
-rebus_status post_clip(tokenizer *t, rebus_error *err); /* cls and sep around, from bos and eos */
+rebus_status post_class(tokenizer *t, post_kind kind, rebus_error *err); /* the class's, from the named tokens */
+rebus_status post_ends(tokenizer *t, bool bos, bool eos, rebus_error *err); /* bos before, eos behind each text */
 rebus_status post_run(const tokenizer *t, const ids *a, const ids *b, bool add_special, ids *out, ids *types, rebus_error *err);
 rebus_status bpe_read(tokenizer *t, const json *model, const bpe_options *rebuilt, rebus_error *err);
 rebus_status bpe_run(text_work *w, const char *s, size_t n, ids *out);
+
 int32_t vocabulary_find(const vocabulary_table *v, const char *s, size_t n);
+/* A map of tokens to ids, or a list of [token, score], whose ids are their places; scores NULL: the map. */
+rebus_status vocabulary_read(tokenizer *t, const json *j, const double **scores, rebus_error *err);
+void vocabulary_bytes(const vocabulary_table *v, int32_t out[256]); /* ids of <0x00>, <0x01>, ...; -1: none */
+/* A member of the model that is a short string, absent or null. */
+rebus_status model_affix(tokenizer *t, const json *model, const char *name, text_span *out, rebus_error *err);
+
+/* Tokens that begin with the prefix, without it; those that are nothing then are left out. */
+rebus_status token_trie_build(tokenizer *t, text_span prefix, token_trie *out, rebus_error *err);
+/* The node one byte further; 0: no token goes on so. */
+uint32_t token_trie_step(const token_trie *trie, uint32_t node, unsigned char byte);
+rebus_status token_trie_spend(text_work *w, size_t steps); /* LIMIT when a text's steps are used up */
+
+rebus_status wordpiece_read(tokenizer *t, const json *model, const wordpiece_options *rebuilt, rebus_error *err);
+rebus_status wordpiece_run(text_work *w, const char *s, size_t n, ids *out);
+rebus_status unigram_read(tokenizer *t, const json *model, const unigram_options *rebuilt, rebus_error *err);
+rebus_status unigram_run(text_work *w, const char *s, size_t n, ids *out);
+
+/* precompiled_charsmap in base64. */
+rebus_status charsmap_read(arena *a, const char *s, size_t n, text_charsmap *out, rebus_error *err);
+void charsmap_run(const text_charsmap *map, const char *s, size_t n, buf *out);
 
 /* Room for most tokens. Then, for each time the reference adds a list: added_list, and added_put for its tokens in order. */
 rebus_status added_begin(tokenizer *t, size_t most, rebus_error *err);

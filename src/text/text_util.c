@@ -9,7 +9,7 @@
 
 #include "text/text_inside.h"
 
-enum { LITERAL_MOST = 1024 };
+enum { LITERAL_MOST = 1024, STEPS_EACH = 64, STEPS_LEAST = 64 << 20 };
 
 /* ------------------------------------------------------------------------------------------------ lists */
 void ids_init(ids *list, const rebus_allocator *from, size_t most)
@@ -84,7 +84,7 @@ const char *pieces_text(const text_pieces *p, size_t i)
 
 rebus_status work_begin(text_work *w, const tokenizer *t, size_t text_bytes, rebus_error *err)
 {
-	*w = (text_work){.t = t, .err = err};
+	*w = (text_work){.t = t, .err = err, .most_steps = STEPS_LEAST + (uint64_t)STEPS_EACH * text_bytes};
 	pieces_init(&w->now, t->from);
 	pieces_init(&w->next, t->from);
 	buf_init(&w->a, t->from, WORK_MOST);

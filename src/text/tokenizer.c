@@ -1,7 +1,7 @@
 /*
  * tokenizer.c - opening a tokenizer and sending texts through it; see tokenizer.h for the way and text_inside.h for the parts.
  *
- *   folder/tokenizer.json            the parts                          needed
+ *   folder/tokenizer.json            the parts                          usual; else vocab_files.c tells which
  *          tokenizer_config.json     class, special tokens, lengths     usual
  *          config.json               model_type, which may decide the class
  *          special_tokens_map.json   special tokens                     old folders
@@ -83,10 +83,10 @@ static rebus_status info_read(tokenizer *t, const class_rule *rule, const text_t
 			return error_memory(err, "the chat template");
 		i->chat_template = text.s;
 	}
-	bool clean = false, really = false; /* for BPE the first alone does nothing */
+	bool clean = false, really = false; /* the first alone does nothing to BPE */
 	json_flag(json_get(config, "clean_up_tokenization_spaces"), &clean);
 	json_flag(json_get(config, "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"), &really);
-	t->clean_up = clean && really;
+	t->clean_up = clean && (really || t->model != MODEL_BPE);
 	json_flag(json_get(config, "split_special_tokens"), &t->added.split_special);
 done:
 	return status;
@@ -110,15 +110,75 @@ static rebus_status part_read(tokenizer *t, const class_rule *rule, const char *
 	return status;
 }
 
-static rebus_status model_read(tokenizer *t, const class_rule *rule, const json *file, rebus_error *err)
+static rebus_status model_kind_read(const class_rule *rule, const json *model, model_kind *out, rebus_error *err)
 {
-	const char *unk = t->named[TEXT_UNK];
-	bpe_options o = {.fuse_unk = rule->fuse_unk, .byte_fallback = rule->byte_fallback};
-	if (rule->unk_in_model && unk)
-		o.unk = (text_span){unk, strlen(unk)};
+	static const char *const kinds[] = {[MODEL_BPE] = "BPE", [MODEL_WORDPIECE] = "WordPiece", [MODEL_UNIGRAM] = "Unigram"};
+	const char *type = json_text(json_get(model, "type"), NULL);
+	size_t k = 0;
+	if (json_kind_of(model) != JSON_MAP)
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: model is not a map");
+	if (!type) { /* old files leave it out */
+		k = json_kind_of(json_get(model, "merges")) == JSON_LIST ? MODEL_BPE : json_kind_of(json_get(model, "vocab")) == JSON_LIST ?
+		    MODEL_UNIGRAM : json_has(model, "max_input_chars_per_word") ? MODEL_WORDPIECE : COUNT_OF(kinds);
+		if (k == COUNT_OF(kinds))
+			return error_set(err, REBUS_FORMAT, "tokenizer.json: model.type is missing");
+	} else {
+		while (k < COUNT_OF(kinds) && strcmp(kinds[k], type) != 0)
+			k++;
+		if (k == COUNT_OF(kinds))
+			return error_set(err, REBUS_UNSUPPORTED, "tokenizer.json: model.type %.40s, expected BPE, WordPiece or Unigram", type);
+	}
+	if (rule->rebuilt && k != rule->model)
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: model.type %s, but %s wants %s", kinds[k], rule->name, kinds[rule->model]);
+	*out = (model_kind)k;
+	return REBUS_OK;
+}
+
+static rebus_status model_read(tokenizer *t, const class_rule *rule, const text_trees *j, rebus_error *err)
+{
+	const json *model = json_get(j->tokenizer, "model");
+	rebus_status status;
+	TRY(model_kind_read(rule, model, &t->model, err));
+	TRY(vocabulary_read(t, json_get(model, "vocab"), t->model == MODEL_UNIGRAM ? &t->unigram.scores : NULL, err));
+	text_span unk = {0};
+	if (t->named[TEXT_UNK])
+		unk = (text_span){t->named[TEXT_UNK], strlen(t->named[TEXT_UNK])};
+	bpe_options o = {.fuse_unk = rule->fuse_unk, .byte_fallback = rule->byte_fallback, .make_merges = j->made};
+	if (rule->unk_in_model)
+		o.unk = unk;
 	if (rule->suffix)
 		o.suffix = (text_span){rule->suffix, strlen(rule->suffix)};
-	return bpe_read(t, json_get(file, "model"), rule->rebuilt ? &o : NULL, err);
+	wordpiece_options w = {.unk = unk.s ? unk : (text_span){"None", 4}, .prefix = {"##", 2}, .longest = 100};
+	unigram_options u = {.unk_id = 2};
+	switch (t->model) {
+	case MODEL_BPE:
+		return bpe_read(t, model, rule->rebuilt ? &o : NULL, err);
+	case MODEL_WORDPIECE:
+		return wordpiece_read(t, model, rule->rebuilt ? &w : NULL, err);
+	case MODEL_UNIGRAM:
+		return unigram_read(t, model, rule->rebuilt ? &u : NULL, err);
+	}
+done:
+	return status;
+}
+
+/* The Precompiled among the file's normalizers, and no other; not in a list within the list. */
+static const json *file_charsmap(const json *normalizer)
+{
+	const json *list = json_get(normalizer, "normalizers");
+	if (json_is(json_get(normalizer, "type"), "Precompiled"))
+		return normalizer;
+	for (size_t i = 0; json_is(json_get(normalizer, "type"), "Sequence") && i < json_count(list); i++)
+		if (json_is(json_get(json_at(list, i), "type"), "Precompiled"))
+			return json_at(list, i);
+	return NULL;
+}
+
+static bool option(const json *config, const char *name)
+{
+	bool yes = false;
+	json_flag(json_get(config, name), &yes);
+	return yes;
 }
 
 static rebus_status parts_read(tokenizer *t, const class_rule *rule, const text_trees *j, rebus_error *err)
@@ -132,16 +192,24 @@ static rebus_status parts_read(tokenizer *t, const class_rule *rule, const text_
 		status = error_memory(err, "a tokenizer");
 		goto done;
 	}
-	TRY(info_read(t, rule, j, err));
 	TRY(special_names(t, rule, j, err));
-	TRY(model_read(t, rule, file, err));
-	TRY(part_read(t, rule, rule->normalizer, json_get(file, "normalizer"), normalizer_read, err));
+	TRY(model_read(t, rule, j, err));
+	TRY(info_read(t, rule, j, err));
+	if (rule->charsmap)
+		TRY(normalizer_read(t, file_charsmap(json_get(file, "normalizer")), err));
+	else
+		TRY(part_read(t, rule, rule->normalizer, json_get(file, "normalizer"), normalizer_read, err));
 	TRY(part_read(t, rule, rule->pre_tokenizer, json_get(file, "pre_tokenizer"), pretokenizer_read, err));
 	TRY(part_read(t, rule, rule->decoder, json_get(file, "decoder"), decoder_read, err));
 	TRY(special_add(t, rule, j, err));
 	for (size_t i = 0; i < TEXT_NAMED; i++)
 		t->named_id[i] = t->named[i] ? text_id(t, t->named[i]) : -1;
-	TRY(rule->clip_post ? post_clip(t, err) : post_read(t, json_get(file, "post_processor"), err));
+	if (rule->post == POST_FILE && j->made)
+		TRY(post_ends(t, option(j->tokenizer_config, "add_bos_token"), option(j->tokenizer_config, "add_eos_token"), err));
+	else if (rule->post == POST_FILE)
+		TRY(post_read(t, json_get(file, "post_processor"), err));
+	else
+		TRY(post_class(t, rule->post, err));
 done:
 	return status;
 }
@@ -170,15 +238,20 @@ rebus_status text_open_memory(arena *a, const text_files *f, tokenizer **out, re
 	rebus_status status = REBUS_OK;
 	json *file = NULL, *config = NULL, *map = NULL, *added = NULL, *model = NULL;
 	tokenizer *t = NULL;
+	class_rule rule;
 	if (f->tokenizer_json_size > TEXT_FILE_MOST) {
 		status = error_set(err, REBUS_LIMIT, "tokenizer.json: %zu bytes, more than %d", f->tokenizer_json_size, TEXT_FILE_MOST);
 		goto done;
 	}
-	TRY(map_parse(f->tokenizer_json, f->tokenizer_json_size, "tokenizer.json", VALUES_MOST, &file, err));
 	TRY(side_parse(f->tokenizer_config, f->tokenizer_config_size, "tokenizer_config.json", &config, err));
 	TRY(side_parse(f->special_tokens_map, f->special_tokens_map_size, "special_tokens_map.json", &map, err));
 	TRY(side_parse(f->added_tokens, f->added_tokens_size, "added_tokens.json", &added, err));
 	TRY(side_parse(f->config, f->config_size, "config.json", &model, err));
+	TRY(rule_choose(a, config, model, f->tokenizer_json, f->tokenizer_json_size, &rule, err));
+	if (f->tokenizer_json)
+		TRY(map_parse(f->tokenizer_json, f->tokenizer_json_size, "tokenizer.json", VALUES_MOST, &file, err));
+	else
+		TRY(vocab_files_read(a->from, f, &rule, config, &file, err));
 	t = arena_zero(a, 1, sizeof(*t));
 	if (!t) {
 		status = error_memory(err, "a tokenizer");
@@ -186,9 +259,8 @@ rebus_status text_open_memory(arena *a, const text_files *f, tokenizer **out, re
 	}
 	t->arena = a;
 	t->from = a->from;
-	class_rule rule = rule_choose(config, model, f->tokenizer_json, f->tokenizer_json_size);
 	t->strip_decoded = rule.strip_decoded;
-	text_trees trees = {file, config, map, added, model};
+	text_trees trees = {file, config, map, added, model, !f->tokenizer_json};
 	TRY(parts_read(t, &rule, &trees, err));
 	*out = t;
 	t = NULL;
@@ -217,31 +289,64 @@ void text_close(tokenizer *t)
 	t->gpt2 = NULL;
 }
 
+/* Maps folder/name into m if it is there. */
+static rebus_status file_find(const char *folder, const char *name, size_t most, const rebus_allocator *from, file_map *m, bool *open,
+                              rebus_error *err)
+{
+	buf path;
+	buf_init(&path, from, 4096);
+	buf_format(&path, "%s/%s", folder, name);
+	rebus_status status = buf_check(&path, err, "a path");
+	if (status == REBUS_OK && file_exists(path.data)) {
+		status = file_open(m, path.data, most, true, from, err);
+		*open = status == REBUS_OK;
+	}
+	buf_free(&path);
+	return status;
+}
+
+rebus_status text_exists(const rebus_allocator *from, const char *folder, bool *out, rebus_error *err)
+{
+	static const char *const names[] = {"tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model"};
+	bool found = false;
+	for (size_t i = 0; i < COUNT_OF(names) && !found; i++) {
+		buf path;
+		buf_init(&path, from, 4096);
+		buf_format(&path, "%s/%s", folder, names[i]);
+		rebus_status status = buf_check(&path, err, "a path");
+		found = !status && file_exists(path.data);
+		buf_free(&path);
+		if (status)
+			return status;
+	}
+	*out = found;
+	return REBUS_OK;
+}
+
 rebus_status text_open(arena *a, const char *folder, tokenizer **out, rebus_error *err)
 {
+	enum { OLD = 5, SPIECE = 9 }; /* the files from OLD on are read where there is no tokenizer.json */
 	static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-	                                    "config.json"};
+	                                    "config.json",    "vocab.json",            "merges.txt",              "vocab.txt",
+	                                    "tokenizer.model", "spiece.model"};
 	rebus_status status = REBUS_OK;
 	file_map maps[COUNT_OF(names)] = {0};
 	bool open[COUNT_OF(names)] = {0};
 	text_files f = {0};
+	text_file *old[] = {&f.vocab_json, &f.merges_txt, &f.vocab_txt, &f.sentencepiece, &f.sentencepiece};
 	const char **text[] = {&f.tokenizer_json, &f.tokenizer_config, &f.special_tokens_map, &f.added_tokens, &f.config};
 	size_t *size[] = {&f.tokenizer_json_size, &f.tokenizer_config_size, &f.special_tokens_map_size, &f.added_tokens_size,
 	                  &f.config_size};
-	for (size_t i = 0; i < COUNT_OF(names); i++) {
-		buf path;
-		buf_init(&path, a->from, 4096);
-		buf_format(&path, "%s/%s", folder, names[i]);
-		status = buf_check(&path, err, "a path");
-		if (status == REBUS_OK && (i == 0 || file_exists(path.data))) {
-			status = file_open(&maps[i], path.data, i ? SIDE_FILE_MOST : TEXT_FILE_MOST, true, a->from, err);
-			open[i] = status == REBUS_OK;
-		}
-		buf_free(&path);
-		if (status)
-			goto done;
-		if (open[i]) {
-			*text[i] = maps[i].data ? (const char *)maps[i].data : "";
+	for (size_t i = 0; i < COUNT_OF(names) && (i < OLD || !f.tokenizer_json); i++) {
+		if (i == SPIECE && f.sentencepiece.data)
+			break;
+		TRY(file_find(folder, names[i], i && i < OLD ? SIDE_FILE_MOST : TEXT_FILE_MOST, a->from, &maps[i], &open[i], err));
+		const char *data = maps[i].data ? (const char *)maps[i].data : open[i] ? "" : NULL;
+		if (i >= OLD) {
+			*old[i - OLD] = (text_file){data, maps[i].size};
+			f.sentencepiece_name = i + 2 >= COUNT_OF(names) ? names[i] : NULL;
+		} else {
+			*text[i] = data;
 			*size[i] = maps[i].size;
 		}
 	}
@@ -284,6 +389,19 @@ done:
 	return status;
 }
 
+static rebus_status model_run(text_work *w, const char *s, size_t n, ids *out)
+{
+	switch (w->t->model) {
+	case MODEL_BPE:
+		return bpe_run(w, s, n, out);
+	case MODEL_WORDPIECE:
+		return wordpiece_run(w, s, n, out);
+	case MODEL_UNIGRAM:
+		return unigram_run(w, s, n, out);
+	}
+	return REBUS_OK;
+}
+
 static rebus_status encode(const tokenizer *t, const char *s, size_t n, ids *out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
@@ -308,7 +426,7 @@ static rebus_status encode(const tokenizer *t, const char *s, size_t n, ids *out
 		if (p->id >= 0)
 			ids_add(out, p->id);
 		else
-			TRY(bpe_run(&w, pieces_text(&w.now, i), p->size, out));
+			TRY(model_run(&w, pieces_text(&w.now, i), p->size, out));
 		TRY(ids_check(out, err));
 	}
 done:
@@ -344,13 +462,13 @@ int32_t text_id(const tokenizer *t, const char *token)
 {
 	size_t n = strlen(token);
 	const added_token *e = added_find(t, token, n);
-	return e ? e->id : vocabulary_find(&t->bpe.vocabulary, token, n);
+	return e ? e->id : vocabulary_find(&t->vocabulary, token, n);
 }
 
 const char *text_token(const tokenizer *t, int32_t id, size_t *n)
 {
 	const added_token *e = added_by_id(t, id);
-	const vocabulary_table *v = &t->bpe.vocabulary;
+	const vocabulary_table *v = &t->vocabulary;
 	text_span s = {0};
 	if (e)
 		s = e->shown;
@@ -371,10 +489,10 @@ bool text_is_special(const tokenizer *t, int32_t id)
 
 size_t text_vocabulary(const tokenizer *t)
 {
-	size_t n = t->bpe.vocabulary.count;
+	size_t n = t->vocabulary.distinct;
 	for (size_t i = 0; i < t->added.count; i++) {
 		const text_span *s = &t->added.list[i].content;
-		n += vocabulary_find(&t->bpe.vocabulary, s->s, s->n) < 0;
+		n += vocabulary_find(&t->vocabulary, s->s, s->n) < 0;
 	}
 	return n;
 }

@@ -1,11 +1,14 @@
 /*
  * tokenizer.h - text to token ids and back, as the checkpoint's own tokenizer does it.
  *
- *   text ─► added tokens cut out ─► normalizer ─► pre-tokenizer ─► model (BPE) ─► post-processor ─► ids
+ *   text ─► added tokens cut out ─► normalizer ─► pre-tokenizer ─► model ─► post-processor ─► ids
  *                                                                   ids ─► tokens ─► decoder ─► text
  *
- * A tokenizer is read from a checkpoint folder: tokenizer.json holds the parts, tokenizer_config.json the class and the
- * special tokens, config.json the model type that chooses the class where the two disagree. The result is that of
+ * The model is BPE, WordPiece or Unigram.
+ *
+ * A tokenizer is read from a checkpoint folder: tokenizer.json holds the parts, or older files hold a vocabulary
+ * (vocab_files.c), tokenizer_config.json the class and the special tokens, config.json the model type that chooses the class
+ * where the two disagree. The result is that of
  * AutoTokenizer of transformers 5 (class_rules.c says where that departs from tokenizer.json). Padding and truncation
  * stored in tokenizer.json are reported, not applied: transformers applies them only when a call asks for it. The same
  * holds for add_bos_token and add_eos_token, which it ignores where a tokenizer.json exists.
@@ -46,10 +49,19 @@ typedef struct tokenizer tokenizer;
 /* Fails with IO, FORMAT, LIMIT, MEMORY, or UNSUPPORTED (naming the part that is not done). */
 rebus_status text_open(arena *a, const char *folder, tokenizer **out, rebus_error *err);
 
-/* The same from memory; only tokenizer_json is needed, the others may be NULL. */
+/* Does the folder hold a file that a tokenizer is made of? */
+rebus_status text_exists(const rebus_allocator *from, const char *folder, bool *out, rebus_error *err);
+
+/* The same from memory; only tokenizer_json is needed, or the older files of the class; the others may be NULL. */
+typedef struct text_file {
+	const char *data; /* NULL: there is none */
+	size_t size;
+} text_file;
 typedef struct text_files {
 	const char *tokenizer_json, *tokenizer_config, *special_tokens_map, *added_tokens, *config;
 	size_t tokenizer_json_size, tokenizer_config_size, special_tokens_map_size, added_tokens_size, config_size;
+	text_file vocab_json, merges_txt, vocab_txt, sentencepiece; /* read where there is no tokenizer_json */
+	const char *sentencepiece_name;                             /* tokenizer.model or spiece.model, for messages */
 } text_files;
 rebus_status text_open_memory(arena *a, const text_files *files, tokenizer **out, rebus_error *err);
 void text_close(tokenizer *t); /* NULL is fine */

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-static bool in_class(const unicode_class *c, uint32_t cp)
+bool unicode_in(const unicode_class *c, uint32_t cp)
 {
 	size_t low = 0, high = c->count;
 	while (low < high) {
@@ -35,7 +35,7 @@ static bool in_class(const unicode_class *c, uint32_t cp)
 static bool in_later(const char *name, uint32_t cp)
 {
 	for (const unicode_class *c = unicode_later; c->name; c++)
-		if (strncmp(c->name, name, strlen(name)) == 0 && in_class(c, cp))
+		if (strncmp(c->name, name, strlen(name)) == 0 && unicode_in(c, cp))
 			return true;
 	return false;
 }
@@ -52,17 +52,17 @@ bool unicode_numeric(uint32_t cp)
 		return cp >= '0' && cp <= '9';
 	utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
 	return c == UTF8PROC_CATEGORY_ND || c == UTF8PROC_CATEGORY_NL || c == UTF8PROC_CATEGORY_NO ||
-	       in_class(&unicode_numeric_later, cp);
+	       unicode_in(&unicode_numeric_later, cp);
 }
 
 bool unicode_punctuated(uint32_t cp)
 {
-	return in_class(&unicode_punctuation, cp);
+	return unicode_in(&unicode_punctuation, cp);
 }
 
 bool unicode_mark(uint32_t cp)
 {
-	return cp >= 0x300 && in_class(&unicode_marks, cp);
+	return cp >= 0x300 && unicode_in(&unicode_marks, cp);
 }
 
 bool unicode_word(uint32_t cp)
@@ -111,6 +111,30 @@ size_t unicode_lower(uint32_t cp, uint32_t out[2])
 	return 1;
 }
 
+unicode_break unicode_break_class(uint32_t cp)
+{
+	static const unsigned char classes[] = {
+		[UTF8PROC_BOUNDCLASS_CR] = BREAK_CR,           [UTF8PROC_BOUNDCLASS_LF] = BREAK_LF,
+		[UTF8PROC_BOUNDCLASS_CONTROL] = BREAK_CONTROL, [UTF8PROC_BOUNDCLASS_EXTEND] = BREAK_JOIN,
+		[UTF8PROC_BOUNDCLASS_L] = BREAK_L,             [UTF8PROC_BOUNDCLASS_V] = BREAK_V,
+		[UTF8PROC_BOUNDCLASS_T] = BREAK_T,             [UTF8PROC_BOUNDCLASS_LV] = BREAK_LV,
+		[UTF8PROC_BOUNDCLASS_LVT] = BREAK_LVT,         [UTF8PROC_BOUNDCLASS_REGIONAL_INDICATOR] = BREAK_REGIONAL,
+		[UTF8PROC_BOUNDCLASS_SPACINGMARK] = BREAK_JOIN, [UTF8PROC_BOUNDCLASS_ZWJ] = BREAK_JOIN,
+	};
+	if (cp >= 0x20 && cp < 0x7F)
+		return BREAK_OTHER;
+	if (unicode_in(&unicode_prepended, cp))
+		return BREAK_PREPEND;
+	if (unicode_in(&unicode_pictographs, cp))
+		return BREAK_PICTOGRAPH;
+	if (unicode_in(&unicode_joins_later, cp))
+		return BREAK_JOIN;
+	if (cp == 0x2065 || (cp >= 0xFFF0 && cp <= 0xFFF8)) /* not assigned, ignorable */
+		return BREAK_CONTROL;
+	size_t c = utf8proc_get_property((utf8proc_int32_t)cp)->boundclass;
+	return c < COUNT_OF(classes) ? (unicode_break)classes[c] : BREAK_OTHER;
+}
+
 /* ------------------------------------------------------------------------------------------------ normal forms */
 static rebus_status normal_stretch(unicode_form form, const char *s, size_t n, buf *out, rebus_error *err)
 {
@@ -148,7 +172,7 @@ rebus_status unicode_normal(unicode_form form, const char *s, size_t n, buf *out
 	for (size_t i = 0; i < n;) {
 		uint32_t cp;
 		size_t k = utf8_get(s + i, n - i, &cp);
-		if (cp >= 0x300 && (in_class(&unicode_form_later, cp) || (compat && in_class(&unicode_compat_later, cp)))) {
+		if (cp >= 0x300 && (unicode_in(&unicode_form_later, cp) || (compat && unicode_in(&unicode_compat_later, cp)))) {
 			TRY(normal_stretch(form, s + from, i - from, out, err));
 			buf_add(out, s + i, k);
 			from = i + k;

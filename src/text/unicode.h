@@ -24,6 +24,8 @@ typedef struct {
 
 extern const unicode_class unicode_later[]; /* what a PCRE2 of Unicode 14 lacks, by category; ends with name NULL */
 extern const unicode_class unicode_numeric_later, unicode_punctuation, unicode_marks, unicode_form_later, unicode_compat_later;
+extern const unicode_class unicode_dropped, unicode_ideographs, unicode_nonspacing;
+extern const unicode_class unicode_joins_later, unicode_spacing, unicode_prepended, unicode_pictographs, unicode_linkers, unicode_consonants;
 extern const unicode_shift unicode_lower_later[]; /* ends with first 0 */
 
 typedef enum { UNICODE_NFC, UNICODE_NFD, UNICODE_NFKC, UNICODE_NFKD } unicode_form;
@@ -33,7 +35,27 @@ bool unicode_numeric(uint32_t cp);     /* Nd, Nl, No */
 bool unicode_punctuated(uint32_t cp);  /* ASCII punctuation and P* */
 bool unicode_mark(uint32_t cp);        /* combining mark */
 bool unicode_word(uint32_t cp);        /* \w of Rust's regex crate */
+bool unicode_in(const unicode_class *c, uint32_t cp);
 size_t unicode_lower(uint32_t cp, uint32_t out[2]); /* char::to_lowercase: context-free, U+0130 gives two */
+
+/* How a character takes part in grapheme clusters. */
+typedef enum {
+	BREAK_OTHER,
+	BREAK_CR,
+	BREAK_LF,
+	BREAK_CONTROL,
+	BREAK_JOIN, /* extend, spacing mark or joiner */
+	BREAK_PREPEND,
+	BREAK_PICTOGRAPH,
+	BREAK_REGIONAL,
+	BREAK_L, /* Hangul */
+	BREAK_V,
+	BREAK_T,
+	BREAK_LV,
+	BREAK_LVT,
+} unicode_break;
+unicode_break unicode_break_class(uint32_t cp);
+size_t unicode_cluster(const char *s, size_t n); /* bytes of the extended grapheme cluster that begins s; n > 0 (unicode_cluster.c) */
 
 /* Appends the normal form. s is valid UTF-8. */
 rebus_status unicode_normal(unicode_form form, const char *s, size_t n, buf *out, rebus_error *err);
