@@ -114,6 +114,7 @@ static rebus_status grow(asking *x, rebus_error *err)
 			if (!a->running)
 				continue;
 			const float *logits = growth_logits(&x->g, (int32_t)i, &width);
+			TRY(session_numbers(&(plan_rows){logits, 1, width, width}, "logits", err));
 			int32_t id = sample_next(x->s->m->k, &how, logits, width, (int64_t)i, number, x->scratch, x->probability);
 			TRY(take_token(x, i, id, number, err));
 			x->next[i] = a->running ? id : -1;

@@ -2,7 +2,8 @@
  * classify.c - rebus_classify.
  *
  *   labels of the model's own   softmax over its logits
- *   labels as texts             softmax over exp(scale) * cosine of the picture with each text (CLIP, zero-shot)
+ *   labels as texts             softmax over exp(scale) * cosine of the picture with each text (CLIP, zero-shot), or where
+ *                               labels are independent a sigmoid of each (SigLIP)
  */
 #include <math.h>
 #include <stdlib.h>
@@ -53,14 +54,18 @@ static int best_first(const void *a, const void *b)
 	return x->label < y->label ? -1 : 1;
 }
 
-static rebus_status fill(rebus_scores *x, const kernels *k, const plan_rows *logits, arena *a, rebus_error *err)
+static rebus_status fill(rebus_scores *x, const kernels *k, bool independent, const plan_rows *logits, arena *a, rebus_error *err)
 {
 	rank *ranks = arena_get(a, x->labels, sizeof *ranks);
 	if (!ranks)
 		return error_memory(err, "scores");
 	for (size_t p = 0; p < x->pictures; p++) {
 		float *values = x->values + p * x->labels;
-		k->softmax(1, (int64_t)x->labels, logits->data + (int64_t)p * logits->stride, logits->stride, values, (int64_t)x->labels);
+		const float *from = logits->data + (int64_t)p * logits->stride;
+		if (independent)
+			k->act(ACT_SIGMOID, (int64_t)x->labels, from, values);
+		else
+			k->softmax(1, (int64_t)x->labels, from, logits->stride, values, (int64_t)x->labels);
 		for (size_t i = 0; i < x->labels; i++)
 			ranks[i] = (rank){values[i], (int32_t)i};
 		qsort(ranks, x->labels, sizeof *ranks, best_first);
@@ -128,9 +133,11 @@ rebus_status rebus_classify(rebus_session *s, rebus_prompt *const *prompts, size
 		status = error_set(err, REBUS_MISUSE, "the checkpoint has no classifier");
 		goto done;
 	} else if (logits.width != s->m->label_count) {
-		status = error_set(err, REBUS_SHAPE, "config.json: id2label: %lld labels, the classifier has %lld", (long long)s->m->label_count, (long long)logits.width);
+		status = error_set(err, REBUS_SHAPE, "config.json: id2label: %lld labels, the classifier has %lld",
+			(long long)s->m->label_count, (long long)logits.width);
 		goto done;
 	}
+	TRY(session_numbers(&logits, "scores", err));
 	TRY(new_scores(s, (size_t)pictures.count, (size_t)logits.width, &x, err));
 	for (size_t i = 0; i < x->labels; i++) {
 		x->names[i] = label_count ? arena_text(&x->mem, labels[i], strlen(labels[i])) : s->m->labels[i];
@@ -139,7 +146,7 @@ rebus_status rebus_classify(rebus_session *s, rebus_prompt *const *prompts, size
 			goto done;
 		}
 	}
-	TRY(fill(x, s->m->k, &logits, &a, err));
+	TRY(fill(x, s->m->k, label_count && s->m->self.f->independent, &logits, &a, err));
 	*out = x;
 	x = NULL;
 done:

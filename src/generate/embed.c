@@ -78,6 +78,8 @@ rebus_status rebus_embed(rebus_session *s, rebus_prompt *const *prompts, size_t 
 		TRY(session_read(s, texts, text_count, (net_wants){0}, &a, &rows, err));
 		TRY(embedding_of(&s->text, s->m, &read, err));
 	}
+	TRY(session_numbers(&seen, "embeddings of pictures", err));
+	TRY(session_numbers(&read, "embeddings of texts", err));
 	int64_t width = seen.rows ? seen.width : read.width;
 	rebus_vectors *v = arena_zero(&mem, 1, sizeof *v);
 	float *data = v ? arena_get(&mem, (size_t)(seen.rows + read.rows), (size_t)width * sizeof(float)) : NULL;

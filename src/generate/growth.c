@@ -35,7 +35,8 @@ static rebus_status check_lengths(const growth *g, const text_shape *w, rebus_er
 		if (g->list[i].count < 1)
 			return error_set(err, REBUS_MISUSE, "prompt %d: no tokens", i);
 		if (g->list[i].count > w->positions)
-			return error_set(err, REBUS_LIMIT, "prompt %d: %d tokens, expected at most the model's %lld positions", i, g->list[i].count, (long long)w->positions);
+			return error_set(err, REBUS_LIMIT, "prompt %d: %d tokens, expected at most the model's %lld positions", i,
+				g->list[i].count, (long long)w->positions);
 	}
 	return REBUS_OK;
 }
@@ -135,7 +136,8 @@ static size_t step_bytes(const growth *g)
 }
 
 /* Everything but what lies in plans; size: what the plan is made for. growth_end also after a failure. */
-static rebus_status prepare(growth *g, rebus_session *s, const sequence *list, int32_t count, int64_t feature_rows, int32_t max_tokens, bool all, net_size *size,
+static rebus_status prepare(growth *g, rebus_session *s, const sequence *list, int32_t count, int64_t feature_rows,
+	int32_t max_tokens, bool all, net_size *size,
                             rebus_error *err)
 {
 	rebus_status status;

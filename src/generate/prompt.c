@@ -16,7 +16,6 @@ static bool parse_positions(const char *name, grid_method *out)
 		const char *name;
 		grid_method method;
 	} list[] = {{"bicubic", GRID_BICUBIC}, {"bilinear", GRID_BILINEAR}, {"antialias", GRID_BICUBIC_WIDE}, {"none", GRID_NONE}};
-	*out = GRID_BICUBIC;
 	for (size_t i = 0; name && i < COUNT_OF(list); i++)
 		if (!strcmp(name, list[i].name)) {
 			*out = list[i].method;
@@ -32,15 +31,16 @@ static rebus_status check_size(const rebus_model *m, const rebus_prompt_options 
 	if (!m->vision.f)
 		return error_set(err, REBUS_MISUSE, "size %dx%d: a %s model reads no pictures", o->height, o->width, rebus_model_family(m));
 	const tower_shape *t = m->vision.f->tower(m->vision.config);
-	if (o->height < t->patch[0] || o->width < t->patch[1] || o->height > 16384 || o->width > 16384)
-		return error_set(err, REBUS_MISUSE, "size %dx%d: expected at least one patch of %dx%d and at most 16384x16384", o->height, o->width, t->patch[0], t->patch[1]);
+	if (o->height < (t->pads ? 1 : t->patch[0]) || o->width < (t->pads ? 1 : t->patch[1]) || o->height > 16384 || o->width > 16384)
+		return error_set(err, REBUS_MISUSE, "size %dx%d: expected at least one patch of %dx%d and at most 16384x16384",
+			o->height, o->width, t->patch[0], t->patch[1]);
 	return REBUS_OK;
 }
 
 rebus_status rebus_prompt_new(const rebus_model *m, const rebus_prompt_options *options, rebus_prompt **out, rebus_error *err)
 {
 	rebus_prompt_options o = options ? *options : rebus_prompt_defaults();
-	grid_method positions;
+	grid_method positions = m->vision.f ? m->vision.f->tower(m->vision.config)->resample : GRID_NONE;
 	if (!parse_positions(o.positions, &positions))
 		return error_set(err, REBUS_MISUSE, "positions %s, expected bicubic, bilinear, antialias or none", o.positions);
 	rebus_status status = check_size(m, &o, err);
@@ -93,7 +93,7 @@ static rebus_status add_piece(rebus_prompt *p, piece x, rebus_error *err)
 
 rebus_status rebus_prompt_text(rebus_prompt *p, const char *text, rebus_error *err)
 {
-	if (!(p->m->self.f->abilities & REBUS_READS_TEXT))
+	if (!(p->m->self.f->abilities & REBUS_READS_TEXT) && p->m->config)
 		return error_set(err, REBUS_MISUSE, "a text: a %s model reads pictures only", rebus_model_family(p->m));
 	size_t n = strlen(text);
 	const char *copy = arena_text(&p->mem, text, n);
@@ -124,16 +124,17 @@ rebus_status rebus_prompt_message(rebus_prompt *p, const char *role, rebus_error
 static rebus_status make_grid(const rebus_prompt *p, grid_picture *g, rebus_error *err)
 {
 	const tower_shape *t = p->m->vision.f->tower(p->m->vision.config);
-	bool asked = p->options.height > 0;
+	bool asked = p->options.height > 0; /* interpolate_pos_encoding=True */
 	if (g->px.channels != t->channels)
 		return error_set(err, REBUS_MISUSE, "a picture of %d planes, expected %lld", g->px.channels, (long long)t->channels);
-	g->rows = g->px.height / t->patch[0];
-	g->columns = g->px.width / t->patch[1];
+	g->rows = t->pads ? (int32_t)ceil_div(g->px.height, t->patch[0]) : g->px.height / t->patch[0];
+	g->columns = t->pads ? (int32_t)ceil_div(g->px.width, t->patch[1]) : g->px.width / t->patch[1];
 	if (!g->rows || !g->columns)
-		return error_set(err, REBUS_MISUSE, "a picture of %dx%d after processing, expected at least one patch of %dx%d", g->px.height, g->px.width, t->patch[0], t->patch[1]);
+		return error_set(err, REBUS_MISUSE, "a picture of %dx%d after processing, expected at least one patch of %dx%d",
+			g->px.height, g->px.width, t->patch[0], t->patch[1]);
 	bool own = g->px.height == t->image[0] && g->px.width == t->image[1];
-	bool square = (int64_t)g->rows * g->columns == t->positions - t->learned && g->px.height == g->px.width;
-	g->resample = t->positions && !(asked ? square : own);
+	bool square = (int64_t)g->rows * g->columns == t->positions - t->placed && g->px.height == g->px.width;
+	g->resample = t->positions && !(asked || t->always ? square : own);
 	return REBUS_OK;
 }
 

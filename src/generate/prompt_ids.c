@@ -108,7 +108,8 @@ static rebus_status special_tokens(const rebus_model *m, arena *a, template_valu
 	static const struct {
 		const char *name;
 		text_named which;
-	} named[] = {{"bos_token", TEXT_BOS}, {"eos_token", TEXT_EOS}, {"unk_token", TEXT_UNK}, {"sep_token", TEXT_SEP}, {"pad_token", TEXT_PAD}, {"cls_token", TEXT_CLS}, {"mask_token", TEXT_MASK}};
+	} named[] = {{"bos_token", TEXT_BOS}, {"eos_token", TEXT_EOS}, {"unk_token", TEXT_UNK}, {"sep_token", TEXT_SEP},
+		{"pad_token", TEXT_PAD}, {"cls_token", TEXT_CLS}, {"mask_token", TEXT_MASK}};
 	*out = template_dict(a);
 	for (size_t i = 0; i < COUNT_OF(named); i++) {
 		const char *s = text_named_token(m->words, named[i].which);
@@ -154,6 +155,19 @@ static bool begins_with_first_token(const rebus_model *m, const buf *text)
 	return n && text->size >= n && !memcmp(text->data, bos, n);
 }
 
+/* Ids of a tokenizer that was made for another table of embeddings. A placeholder's row is replaced, so its id may be any. */
+static rebus_status check_ids(const rebus_model *m, const ids *list, int64_t placeholder_id, rebus_error *err)
+{
+	int64_t most = m->text.f->words(m->text.config)->vocabulary;
+	for (size_t i = 0; i < ids_count(list); i++) {
+		int32_t id = ids_data(list)[i];
+		if ((id < 0 || id >= most) && id != placeholder_id)
+			return error_set(err, REBUS_SHAPE,
+				"%s: tokenizer.json gives the id %d, expected less than config.json's vocab_size %lld", m->folder, id, (long long)most);
+	}
+	return REBUS_OK;
+}
+
 static rebus_status take(arena *a, const ids *list, size_t rows, sequence *out, rebus_error *err)
 {
 	out->ids = arena_get(a, rows, sizeof(int32_t));
@@ -174,6 +188,9 @@ static rebus_status expand(const rebus_prompt *p, arena *a, const ids *list, con
 	int64_t image = p->m->self.f->image_token ? p->m->self.f->image_token(p->m->self.config) : -1;
 	int32_t found = 0;
 	int64_t rows = 0;
+	rebus_status status = check_ids(p->m, list, image, err);
+	if (status)
+		return status;
 	for (size_t i = 0; i < ids_count(list); i++) {
 		bool here = image >= 0 && ids_data(list)[i] == image;
 		rows += here && found < p->picture_count ? feature_rows[found] : 1;
@@ -183,7 +200,7 @@ static rebus_status expand(const rebus_prompt *p, arena *a, const ids *list, con
 		return error_set(err, REBUS_MISUSE, "the prompt has %d places for pictures and %d pictures, expected as many", found, p->picture_count);
 	if (rows > TEXT_IDS_MOST)
 		return error_set(err, REBUS_LIMIT, "a prompt of %lld tokens, expected at most %d", (long long)rows, TEXT_IDS_MOST);
-	rebus_status status = take(a, list, (size_t)rows, out, err);
+	status = take(a, list, (size_t)rows, out, err);
 	int64_t to = 0;
 	found = 0;
 	for (size_t i = 0; !status && i < ids_count(list); i++) {
@@ -248,6 +265,17 @@ done:
 	return status;
 }
 
+/* Padding that the model was trained to read: up to `most` ids. */
+static rebus_status pad(const rebus_prompt *p, ids *list, int64_t most, rebus_error *err)
+{
+	int32_t id = text_named_id(p->m->words, TEXT_PAD);
+	if (id < 0)
+		return error_set(err, REBUS_FORMAT, "%s: the tokenizer has no padding token, and the model reads padding", p->m->folder);
+	while ((int64_t)ids_count(list) < most)
+		ids_add(list, id);
+	return ids_check(list, err);
+}
+
 rebus_status prompt_text_ids(const rebus_prompt *p, arena *a, const piece *t, bool whole, sequence *out, rebus_error *err)
 {
 	rebus_status status;
@@ -256,9 +284,14 @@ rebus_status prompt_text_ids(const rebus_prompt *p, arena *a, const piece *t, bo
 	TRY(need_words(p->m, err));
 	TRY(text_encode(p->m->words, t->text, t->size, !p->options.bare, &list, err));
 	TRY(ids_check(&list, err));
+	const text_shape *w = p->m->text.f->words(p->m->text.config);
 	int64_t most = text_get_info(p->m->words)->model_max_length;
+	most = w->full ? int_min(most, w->positions) : most;
 	if (!whole && !p->options.bare && (int64_t)ids_count(&list) > most)
 		TRY(cut(p, t, &list, most, err));
+	if (!whole && !p->options.bare && w->full)
+		TRY(pad(p, &list, most, err));
+	TRY(check_ids(p->m, &list, -1, err));
 	TRY(take(a, &list, ids_count(&list), out, err));
 done:
 	ids_free(&list);

@@ -60,7 +60,7 @@ static rebus_status lay_out(reading *r, const rebus_model *m, const sequence *li
 	TRY(tokens_map_sources(a, &r->table, base, w->vocabulary, &r->source, err));
 	TRY(tokens_map_order(a, &r->table, 0, w->positions, &r->position, err));
 	TRY(tokens_map_pick(a, picked, count, total, &r->pick, err));
-	TRY(tokens_layout(a, &r->table, true, &r->self, err));
+	TRY(tokens_layout(a, &r->table, !w->both_ways, &r->self, err));
 done:
 	return status;
 }

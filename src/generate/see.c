@@ -35,8 +35,10 @@ typedef struct sight { /* a run being put together */
 	float *patches;
 	int32_t *picked; /* rows of the table that heads see */
 	int64_t picked_count;
-	rowmap source, position, seen;
-	layout self;
+	rowmap source, position, seen, pool;
+	pyramid *windows; /* NULL: the patches stay one grid */
+	rowmap probe;
+	layout self, cross;
 } sight;
 
 static bool picks(const sight *v, bool learned, int32_t order)
@@ -44,7 +46,19 @@ static bool picks(const sight *v, bool learned, int32_t order)
 	return v->pick == PICK_ALL || (v->pick == PICK_PATCHES && !learned) || (v->pick == PICK_FIRST && order == 0);
 }
 
-static void add_picture(sight *v, int32_t i, int64_t *patch)
+/* The picture's values; with zeros to the right and below, where its grid says more than there is. NULL: no memory. */
+static const float *padded(const grid_picture *g, const tower_shape *s, arena *a)
+{
+	int32_t height = g->rows * s->patch[0], width = g->columns * s->patch[1];
+	if (height <= g->px.height && width <= g->px.width)
+		return g->px.data;
+	float *to = arena_zero(a, (size_t)g->px.channels, (size_t)height * (size_t)width * sizeof *to);
+	for (int64_t r = 0; to && r < (int64_t)g->px.channels * g->px.height; r++)
+		memcpy(to + (r / g->px.height * height + r % g->px.height) * width, g->px.data + r * g->px.width, (size_t)g->px.width * sizeof *to);
+	return to;
+}
+
+static rebus_status add_picture(sight *v, int32_t i, int64_t *patch, arena *a, rebus_error *err)
 {
 	const grid_picture *g = v->list->at[i];
 	const tower_shape *s = v->shape;
@@ -56,9 +70,14 @@ static void add_picture(sight *v, int32_t i, int64_t *patch)
 	for (int32_t k = 0; k < learned + count; k++)
 		if (picks(v, k < learned, k))
 			v->picked[v->picked_count++] = (int32_t)(row + k);
-	vision_patches(g->px.data, g->px.channels, g->px.height, g->px.width, s->patch[0], s->patch[1],
+	const float *data = padded(g, s, a);
+	if (!data)
+		return error_memory(err, "pictures");
+	bool own = data == g->px.data;
+	vision_patches(data, g->px.channels, own ? g->px.height : g->rows * s->patch[0], own ? g->px.width : g->columns * s->patch[1], s->patch[0], s->patch[1],
 	               v->patches + *patch * s->channels * s->patch[0] * s->patch[1]);
 	*patch += count;
+	return REBUS_OK;
 }
 
 static rebus_status make_table(sight *v, arena *a, run_rows *rows, rebus_error *err)
@@ -84,7 +103,9 @@ static rebus_status make_table(sight *v, arena *a, run_rows *rows, rebus_error *
 	for (int32_t i = 0; i < v->list->count; i++) {
 		rows->row[i] = (int32_t)v->table.rows;
 		rows->picked[i] = (int32_t)v->picked_count;
-		add_picture(v, i, &patch);
+		status = add_picture(v, i, &patch, a, err);
+		if (status)
+			return status;
 	}
 	rows->row[v->list->count] = (int32_t)v->table.rows;
 	rows->picked[v->list->count] = (int32_t)v->picked_count;
@@ -112,7 +133,7 @@ static rebus_status picture_taps(const sight *v, const grid_picture *g, arena *a
 	if (!g->resample)
 		return REBUS_OK;
 	int32_t side = 0;
-	while ((int64_t)(side + 1) * (side + 1) <= v->shape->positions - v->shape->learned)
+	while ((int64_t)(side + 1) * (side + 1) <= v->shape->positions - v->shape->placed)
 		side++;
 	rebus_status status = vision_grid_taps(a, g->positions, (grid_size){side, side}, (grid_size){g->rows, g->columns}, out, err);
 	if (status && g->positions == GRID_NONE)
@@ -120,21 +141,24 @@ static rebus_status picture_taps(const sight *v, const grid_picture *g, arena *a
 	return status;
 }
 
-/* Rows of one picture; taps whose weight is 0 are left out. */
+/* Rows of one picture; taps whose weight is 0 are left out. Learned rows without a position get none: a sum of nothing. */
 static void add_positions(const sight *v, const grid_picture *g, const grid_taps *t, int64_t row, map_room *m)
 {
-	int64_t learned = v->shape->learned, count = (int64_t)g->rows * g->columns;
+	int64_t learned = v->shape->learned, placed = v->shape->placed, count = (int64_t)g->rows * g->columns;
 	for (int64_t k = 0; k < learned; k++)
-		one_source(m, row + k, k);
+		if (k < placed)
+			one_source(m, row + k, k);
+		else
+			m->start[row + k] = (int32_t)m->taps;
 	for (int64_t k = 0; k < count; k++) {
 		if (!t->taps) {
-			one_source(m, row + learned + k, learned + k);
+			one_source(m, row + learned + k, placed + k);
 			continue;
 		}
 		m->start[row + learned + k] = (int32_t)m->taps;
 		for (int32_t j = 0; j < t->taps; j++)
 			if (t->coef[k * t->taps + j] != 0) {
-				m->from[m->taps] = (int32_t)learned + t->from[k * t->taps + j];
+				m->from[m->taps] = (int32_t)placed + t->from[k * t->taps + j];
 				m->coef[m->taps++] = t->coef[k * t->taps + j];
 			}
 	}
@@ -165,6 +189,63 @@ static rebus_status make_positions(const sight *v, const run_rows *rows, arena *
 	return REBUS_OK;
 }
 
+/* The pyramid of the pictures' windows. */
+static rebus_status make_windows(sight *v, run_rows *rows, arena *a, rebus_error *err)
+{
+	int32_t(*grids)[2] = arena_get(a, (size_t)v->list->count, sizeof *grids);
+	v->windows = arena_zero(a, 1, sizeof *v->windows);
+	if (!grids || !v->windows)
+		return error_memory(err, "windows");
+	for (int32_t i = 0; i < v->list->count; i++) {
+		grids[i][0] = v->list->at[i]->rows;
+		grids[i][1] = v->list->at[i]->columns;
+	}
+	rows->windows = v->windows;
+	return tokens_pyramid(a, v->shape->windows, (const int32_t(*)[2])grids, v->list->count, v->windows, err);
+}
+
+/* A second row for each picture's heads: its second row, or the mean of its patches (of a pyramid: of the last stage's rows). */
+static rebus_status make_pool(const sight *v, const run_rows *rows, pick_rule rule, arena *a, rowmap *out, rebus_error *err)
+{
+	int32_t count = v->list->count;
+	const pyramid_stage *last = v->windows ? &v->windows->stage[v->windows->stages - 1] : NULL;
+	const int32_t *row = last ? last->row : rows->row;
+	map_room m = {.start = arena_get(a, (size_t)count + 1, sizeof(int32_t)), .from = arena_get(a, (size_t)v->table.rows, sizeof(int32_t)),
+	              .coef = arena_get(a, (size_t)v->table.rows, sizeof(float))};
+	if (!m.start || !m.from || !m.coef)
+		return error_memory(err, "pictures");
+	for (int32_t i = 0; i < count; i++) {
+		if (rule == PICK_SECOND) {
+			one_source(&m, i, rows->row[i] + 1);
+			continue;
+		}
+		int64_t first = row[i] + v->shape->learned, n = row[i + 1] - first;
+		m.start[i] = (int32_t)m.taps;
+		for (int64_t k = 0; k < n; k++) {
+			m.from[m.taps] = (int32_t)(first + k);
+			m.coef[m.taps++] = 1.0f / (float)n;
+		}
+	}
+	m.start[count] = (int32_t)m.taps;
+	*out = (rowmap){.rows_out = count, .rows_in = row[count], .start = m.start, .from = m.from, .coef = m.coef};
+	return REBUS_OK;
+}
+
+/* A copy of the probe for each picture, and what it sees. */
+static rebus_status make_probe(sight *v, const run_rows *rows, arena *a, rebus_error *err)
+{
+	int32_t count = v->list->count, *from = arena_zero(a, (size_t)count, sizeof *from), *first = arena_get(a, (size_t)count + 1, sizeof *first);
+	segment *seg = arena_get(a, (size_t)count, sizeof *seg);
+	if (!from || !first || !seg)
+		return error_memory(err, "pictures");
+	for (int32_t i = 0; i < count; i++)
+		seg[i] = (segment){i, i + 1, rows->row[i], rows->row[i + 1]};
+	v->probe = (rowmap){.rows_out = count, .rows_in = 1, .taps = 1, .from = from};
+	v->cross = (layout){.count = count, .seg = seg};
+	layout_finish(&v->cross, first);
+	return REBUS_OK;
+}
+
 /* ------------------------------------------------------------------------------------------------ the run */
 /* Everything a run is fed with, in the arena. */
 static rebus_status look(sight *v, const rebus_model *m, const picture_list *list, arena *a, run_rows *rows, rebus_error *err)
@@ -176,6 +257,12 @@ static rebus_status look(sight *v, const rebus_model *m, const picture_list *lis
 	TRY(tokens_map_sources(a, &v->table, base, v->patch_rows + v->shape->learned, &v->source, err));
 	TRY(make_positions(v, rows, a, &v->position, err));
 	TRY(tokens_map_pick(a, v->picked, v->picked_count, v->table.rows, &v->seen, err));
+	if (v->shape->probe)
+		TRY(make_probe(v, rows, a, err));
+	if (v->shape->windows)
+		TRY(make_windows(v, rows, a, err));
+	if (m->self.f->vision_pool)
+		TRY(make_pool(v, rows, m->self.f->vision_pool, a, &v->pool, err));
 	TRY(tokens_layout(a, &v->table, false, &v->self, err));
 done:
 	return status;
@@ -183,13 +270,19 @@ done:
 
 static net_size size_of(const sight *v)
 {
-	return (net_size){.rows = v->table.rows, .patches = v->patch_rows, .picked = v->picked_count};
+	net_size size = {.rows = v->table.rows, .patches = v->patch_rows, .picked = v->picked_count};
+	for (int32_t s = 0; v->windows && s < v->windows->stages; s++) {
+		size.stage_rows[s] = v->windows->stage[s].rows;
+		for (int32_t k = 0; k < 2; k++)
+			size.window_rows[s][k] = v->windows->stage[s].cut[k].rows;
+	}
+	return size;
 }
 
 static net_run run_of(const sight *v)
 {
 	return (net_run){.table = &v->table, .patches = v->patches, .patch_rows = v->patch_rows, .source = &v->source, .position = &v->position, .pick = &v->seen,
-		.self = &v->self};
+		.pool = &v->pool, .probe = &v->probe, .self = &v->self, .cross = &v->cross, .windows = v->windows};
 }
 
 rebus_status session_sight(const rebus_model *m, const picture_list *list, arena *a, run_rows *rows, net_size *need, net_run *out, rebus_error *err)

@@ -1,6 +1,7 @@
 /* session.c - opening and closing sessions, and making their nets; see session.h. */
 #include "generate/session_net.h"
 
+#include <math.h>
 #include <string.h>
 
 rebus_session_options rebus_session_defaults(void)
@@ -13,6 +14,8 @@ rebus_status rebus_session_open(rebus_model *m, const rebus_session_options *opt
 	rebus_session_options o = options ? *options : rebus_session_defaults();
 	rebus_status status = REBUS_OK;
 	arena mem;
+	if (!m->config)
+		return error_set(err, REBUS_MISUSE, "%s: a tokenizer without config.json, of which only tokens can be shown", m->folder);
 	arena_init(&mem, m->mem.from, 0);
 	rebus_session *s = arena_zero(&mem, 1, sizeof *s);
 	if (!s) {
@@ -60,9 +63,7 @@ void rebus_session_close(rebus_session *s)
 
 static bool fits(const run_net *r, net_size need, net_wants wants)
 {
-	net_size have = r->n.size;
-	return r->p && !memcmp(&r->n.wants, &wants, sizeof wants) && need.rows <= have.rows && need.patches <= have.patches && need.features <= have.features &&
-	       need.picked <= have.picked && need.cache <= have.cache && !need.cache == !have.cache;
+	return r->p && !memcmp(&r->n.wants, &wants, sizeof wants) && net_size_fits(&r->n.size, &need);
 }
 
 static rebus_status build(rebus_session *s, const rebus_allocator *from, net *n, bool vision, net_size size, net_wants wants, rebus_error *err)
@@ -106,6 +107,15 @@ bool session_output(const run_net *r, const char *name, plan_rows *out, output_k
 	if (kind)
 		*kind = o->kind;
 	return true;
+}
+
+rebus_status session_numbers(const plan_rows *x, const char *what, rebus_error *err)
+{
+	for (int64_t r = 0; r < x->rows; r++)
+		for (int64_t i = 0; i < x->width; i++)
+			if (!isfinite(x->data[r * x->stride + i]))
+				return error_set(err, REBUS_FORMAT, "%s: not a number comes out, expected weights and pixels without NaN and infinity", what);
+	return REBUS_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------ measuring */

@@ -33,6 +33,7 @@ struct rebus_session {
 typedef struct run_rows {
 	int32_t count;
 	int32_t *row, *picked; /* [count + 1] */
+	const pyramid *windows; /* rows of later stages; NULL: there are none */
 } run_rows;
 
 typedef struct picture_list {
@@ -51,6 +52,8 @@ rebus_status session_measure_see(rebus_session *s, const picture_list *list, are
 /* One run of the text net over texts of an encoder, nothing cached. */
 rebus_status session_read(rebus_session *s, const sequence *list, int32_t count, net_wants wants, arena *a, run_rows *rows, rebus_error *err);
 rebus_status session_measure_read(rebus_session *s, const sequence *list, int32_t count, arena *a, size_t *plan_bytes, rebus_error *err);
+/* FORMAT where something of a result is not a number, or infinite: broken weights must not look like an answer. */
+rebus_status session_numbers(const plan_rows *x, const char *what, rebus_error *err);
 /* A named output of the last run; false if the net has none of that name. */
 bool session_output(const run_net *r, const char *name, plan_rows *out, output_kind *kind);
 

@@ -12,10 +12,10 @@ rebus_status similarity_logits(rebus_session *s, arena *a, plan_rows *out, rebus
 	float *logits = arena_get(a, (size_t)pictures.rows, (size_t)texts.rows * sizeof *logits);
 	if (!logits)
 		return error_memory(err, "similarities");
-	float factor = (float)exp((double)scale->f32[0]);
+	float factor = (float)exp((double)scale->f32[0]), bias = s->m->self.f->similarity_bias ? s->m->self.f->similarity_bias(s->m)->f32[0] : 0.0f;
 	for (int64_t p = 0; p < pictures.rows; p++)
 		for (int64_t t = 0; t < texts.rows; t++)
-			logits[p * texts.rows + t] = factor * s->m->k->dot(pictures.width, pictures.data + p * pictures.stride, texts.data + t * texts.stride);
+			logits[p * texts.rows + t] = factor * s->m->k->dot(pictures.width, pictures.data + p * pictures.stride, texts.data + t * texts.stride) + bias;
 	*out = (plan_rows){logits, pictures.rows, texts.rows, texts.rows};
 	return REBUS_OK;
 }

@@ -1,4 +1,4 @@
-/* similarity.h - how much pictures and texts of two towers agree: logits = exp(scale) * <picture, text>, unit vectors. */
+/* similarity.h - how much pictures and texts of two towers agree: logits = exp(scale) * <picture, text> + bias, unit vectors. */
 #ifndef REBUS_SIMILARITY_H
 #define REBUS_SIMILARITY_H
 

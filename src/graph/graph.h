@@ -54,7 +54,7 @@ typedef struct slot_info {
 /* What an operation needs beyond its inputs; which fields count is said beside each operation. */
 typedef struct attr {
 	act_kind act;
-	float eps;
+	float eps, factor;
 	int32_t heads, head_dim, pairs, pairing, part;
 	float sign;
 	slot at, q_at, kv_at;
@@ -119,9 +119,13 @@ node_id graph_linear(graph *g, const char *name, node_id x, const weight *w);   
 node_id graph_add(graph *g, const char *name, node_id a, node_id b);                             /* same rows and width */
 node_id graph_act(graph *g, const char *name, act_kind act, node_id x);
 node_id graph_gate(graph *g, const char *name, act_kind act, node_id a, node_id b);              /* act(a) * b */
+node_id graph_scale(graph *g, const char *name, node_id x, float factor);                        /* factor * x */
+node_id graph_scale_columns(graph *g, const char *name, node_id x, const weight *w);             /* column c times w[c] */
 node_id graph_layer_norm(graph *g, const char *name, node_id x, const weight *w, const weight *b, float eps);
 node_id graph_rms_norm(graph *g, const char *name, node_id x, const weight *w, float eps);
 node_id graph_unit(graph *g, const char *name, node_id x);                                       /* x / |x|_2 a row */
+/* Each head's columns as x / |x|_2, times exp(min(scale[head], most)) where there is a scale. */
+node_id graph_cosine(graph *g, const char *name, node_id x, const weight *scale, int32_t head_dim, float most);
 node_id graph_concat(graph *g, const char *name, const node_id *in, int count);                  /* columns side by side */
 node_id graph_move(graph *g, const char *name, const node_id *in, int count, space_id out, slot map);
 node_id graph_rotate(graph *g, const char *name, node_id x, node_id cos_sin, int32_t head_dim, int pairing);

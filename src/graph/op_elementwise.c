@@ -1,9 +1,11 @@
 /*
- * op_elementwise.c - sums, activations, gates and columns side by side.
+ * op_elementwise.c - sums, activations, gates, scales and columns side by side.
  *
  *   add        a + b
  *   act        act(x);          act_back   in: x, dy           dx = dy act'(x)
  *   gate       act(a) b;        gate_back  in: a, b, dy        [da | db], two views
+ *   scale      factor x
+ *   scale_columns  in: x, w of one row     y[r][c] = x[r][c] w[c] (LayerScale, Touvron et al. 2021b);  dw[c] = sum over r of dy x
  *   concat     inputs side by side; its gradient is a view for each
  */
 #include "graph/graph.h"
@@ -144,6 +146,65 @@ const op op_gate_back = {.name = "gate_back", .shape = gate_back_shape, .cost = 
 node_id graph_gate(graph *g, const char *name, act_kind act, node_id a, node_id b)
 {
 	return graph_append(g, &op_gate, name, (node_id[]){a, b}, 2, NULL, &(attr){.act = act});
+}
+
+/* ------------------------------------------------------------------------------------------------ scale */
+static void scale_forward(const step *s, int64_t task, void *scratch)
+{
+	(void)scratch;
+	int64_t block = step_row_block(s), r1 = int_min(s->rows, (task + 1) * block);
+	for (int64_t r = task * block; r < r1; r++)
+		s->k->scale(s->n->width, s->n->a.factor, s->in[0] + r * s->ld[0], s->out + r * s->ldo);
+}
+
+static void scale_cost(const step *s, cost *c)
+{
+	*c = (cost){values(s), 8 * values(s)};
+}
+
+static void scale_gradient(graph *g, node_id self, node_id d)
+{
+	node n = *graph_node(g, self);
+	if (graph_needs(g, n.in[0]))
+		graph_flow(g, n.in[0], graph_scale(g, NULL, d, n.a.factor));
+}
+
+const op op_scale = {.name = "scale", .shape = same_shape, .cost = scale_cost, .tasks = step_row_tasks, .forward = scale_forward, .gradient = scale_gradient};
+
+node_id graph_scale(graph *g, const char *name, node_id x, float factor)
+{
+	return graph_append(g, &op_scale, name, &x, 1, NULL, &(attr){.factor = factor});
+}
+
+static bool columns_shape(graph *g, node *n)
+{
+	same_shape(g, n);
+	return n->in[1] && graph_node(g, n->in[1])->width == n->width && graph_rows_max(g, n->in[1]) == 1;
+}
+
+static void columns_forward(const step *s, int64_t task, void *scratch)
+{
+	(void)scratch;
+	int64_t block = step_row_block(s), r1 = int_min(s->rows, (task + 1) * block);
+	for (int64_t r = task * block; r < r1; r++)
+		s->k->gate(ACT_NONE, s->n->width, s->in[0] + r * s->ld[0], s->in[1], s->out + r * s->ldo);
+}
+
+static void columns_gradient(graph *g, node_id self, node_id d)
+{
+	node n = *graph_node(g, self);
+	if (graph_needs(g, n.in[0]))
+		graph_flow(g, n.in[0], graph_append(g, &op_scale_columns, NULL, (node_id[]){d, n.in[1]}, 2, NULL, NULL));
+	if (graph_needs(g, n.in[1]))
+		graph_flow(g, n.in[1], graph_column_sum(g, NULL, graph_gate(g, NULL, ACT_NONE, d, n.in[0])));
+}
+
+const op op_scale_columns = {
+	.name = "scale_columns", .shape = columns_shape, .cost = scale_cost, .tasks = step_row_tasks, .forward = columns_forward, .gradient = columns_gradient};
+
+node_id graph_scale_columns(graph *g, const char *name, node_id x, const weight *w)
+{
+	return graph_append(g, &op_scale_columns, name, (node_id[]){x, graph_param(g, w)}, 2, NULL, NULL);
 }
 
 /* ------------------------------------------------------------------------------------------------ concat */

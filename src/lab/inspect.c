@@ -86,7 +86,8 @@ static void write_json(buf *b, const char *pipe, rebus_session *s, const footpri
 	report_key(b, "threads");
 	buf_format(b, "%d", s->runner.threads);
 	report_key(b, "memory");
-	buf_format(b, "{\"program\": %zu, \"pictures\": %zu, \"vision\": %zu, \"words\": %zu, \"text\": %zu, \"before\": %zu, \"total\": %zu}", x->program, x->pictures,
+	buf_format(b,
+		"{\"program\": %zu, \"pictures\": %zu, \"vision\": %zu, \"words\": %zu, \"text\": %zu, \"before\": %zu, \"total\": %zu}", x->program, x->pictures,
 		x->vision, x->words, x->text, x->before, x->total);
 	if (weights)
 		write_weights_json(b, m);

@@ -115,6 +115,8 @@ static rebus_status take_short(const taker *t, const json *line, rebus_error *er
 	while (json_next(&it))
 		if (strcmp(it.key, "image") && strcmp(it.key, "text"))
 			return unknown(it.key, err);
+	if (json_kind_of(image) == JSON_LIST && !json_count(image))
+		return wrong(err, "\"image\" is an empty list");
 	if (json_kind_of(image) == JSON_LIST)
 		for (size_t i = 0; i < json_count(image) && !status; i++)
 			status = take_picture(t, json_at(image, i), err);

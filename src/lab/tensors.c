@@ -143,7 +143,8 @@ rebus_status rebus_tensors_save(const rebus_tensors *t, const char *path, rebus_
 		goto done;
 	}
 	for (size_t i = 0; i < t->count; i++) {
-		list[i] = (tensor_out){.name = t->at[i].name, .type = t->at[i].type == REBUS_I64 ? TENSOR_I64 : TENSOR_F32, .rank = t->at[i].rank, .data = t->at[i].data};
+		list[i] = (tensor_out){.name = t->at[i].name, .type = t->at[i].type == REBUS_I64 ? TENSOR_I64 : TENSOR_F32,
+			.rank = t->at[i].rank, .data = t->at[i].data};
 		memcpy(list[i].shape, t->at[i].shape, sizeof list[i].shape);
 	}
 	status = safetensors_write(path, list, t->count, err);

@@ -45,6 +45,23 @@ static rebus_status tell_generating(telling *t, rebus_error *err)
 	return status;
 }
 
+/* A text's ids where there is no model, only a tokenizer. */
+static rebus_status words_ids(telling *t, const piece *x, sequence *out, rebus_error *err)
+{
+	ids list;
+	ids_init(&list, t->a.from, 0);
+	rebus_status status = text_encode(t->m->words, x->text, x->size, !t->p->options.bare, &list, err);
+	size_t n = ids_count(&list);
+	out->count = (int32_t)n;
+	out->ids = arena_get(&t->a, n + 1, sizeof *out->ids);
+	if (!status && !out->ids)
+		status = error_memory(err, "tokens");
+	if (!status && n)
+		memcpy(out->ids, ids_data(&list), n * sizeof *out->ids);
+	ids_free(&list);
+	return status;
+}
+
 static rebus_status tell_encoder(telling *t, rebus_error *err)
 {
 	const tower_shape *shape = t->m->vision.f ? t->m->vision.f->tower(t->m->vision.config) : NULL;
@@ -56,7 +73,8 @@ static rebus_status tell_encoder(telling *t, rebus_error *err)
 	for (int32_t i = 0; i < count; i++) {
 		const piece *x = &t->p->pieces[i];
 		const grid_picture *g = x->image ? &t->p->pictures[x->picture] : NULL;
-		rebus_status status = g ? REBUS_OK : prompt_text_ids(t->p, &t->a, x, true, &texts[i], err);
+		rebus_status status = g ? REBUS_OK : t->m->config ? prompt_text_ids(t->p, &t->a, x, true, &texts[i], err) :
+			words_ids(t, x, &texts[i], err);
 		if (status)
 			return status;
 		total += g ? shape->learned + (int64_t)g->rows * g->columns : texts[i].count;
@@ -166,7 +184,8 @@ rebus_status rebus_tokens_table(const rebus_model *m, rebus_prompt *prompt, rebu
 		if (hidden)
 			buf_format(b, "   ...  %lld more rows of picture %d\n", (long long)hidden, t.table.picture[i]);
 		hidden = 0;
-		buf_format(b, "%6lld  %-7s %4d %6d %8d %7d  %4g %4g %4g  ", (long long)i, tokens_kind_name((token_kind)t.table.kind[i]), t.table.seq[i], t.table.order[i],
+		buf_format(b, "%6lld  %-7s %4d %6d %8d %7d  %4g %4g %4g  ", (long long)i, tokens_kind_name((token_kind)t.table.kind[i]),
+			t.table.seq[i], t.table.order[i],
 			t.table.picture[i], t.table.source[i], (double)t.table.at[AT_T][i], (double)t.table.at[AT_Y][i], (double)t.table.at[AT_X][i]);
 		size_t n = 0;
 		const char *token = t.table.kind[i] == TOKEN_TEXT && m->words ? text_token(m->words, t.table.source[i], &n) : NULL;

@@ -46,7 +46,8 @@ static rebus_status take_pixels(rebus_prompt *p, const rebus_tensor *x, rebus_er
 {
 	if (!p->m->vision.f)
 		return wrong_input("pixel_values", "a model that reads pictures", err);
-	if (x->type != REBUS_F32 || x->rank != 4 || x->shape[0] < 1 || x->shape[1] < 1 || x->shape[1] > 64 || x->shape[2] < 1 || x->shape[3] < 1 || x->shape[2] > 65536 || x->shape[3] > 65536)
+	if (x->type != REBUS_F32 || x->rank != 4 || x->shape[0] < 1 || x->shape[1] < 1 || x->shape[1] > 64 || x->shape[2] < 1 ||
+		x->shape[3] < 1 || x->shape[2] > 65536 || x->shape[3] > 65536)
 		return wrong_input("pixel_values", "F32 (pictures, channels, height, width)", err);
 	int32_t kept = 0;
 	for (int32_t i = 0; i < p->piece_count; i++) /* texts stay, pictures are replaced */
@@ -69,7 +70,8 @@ static rebus_status check_inputs(const tracing *t, rebus_error *err)
 	for (size_t i = 0; in && i < rebus_tensors_count(in); i++) {
 		const char *name = rebus_tensors_at(in, i).name;
 		bool text = !strcmp(name, "input_ids") || !strcmp(name, "attention_mask");
-		if (strcmp(name, "pixel_values") && !text)
+		bool mask = !strcmp(name, "attention_mask") && t->s->m->text.f && t->s->m->text.f->words(t->s->m->text.config)->full; /* padding counts */
+		if ((strcmp(name, "pixel_values") && !text) || mask)
 			return error_set(err, REBUS_MISUSE, "inputs: %s: not an input of a %s model", name, rebus_model_family(t->s->m));
 		if (text && !t->s->m->text.f)
 			return error_set(err, REBUS_MISUSE, "inputs: %s: a %s model reads pictures only", name, rebus_model_family(t->s->m));
@@ -144,9 +146,11 @@ static void copy_block(float *to, const plan_rows *from, int64_t first, int64_t 
 }
 
 /* Sequences [s0, s1) of an output: (n, longest, width) with zeros behind shorter ones, or (n, width). */
-static void give_sequences(tracing *t, const char *prefix, const char *name, const plan_rows *x, output_kind kind, const run_rows *rows, int32_t s0, int32_t s1)
+static void give_sequences(tracing *t, const char *prefix, const char *name, const plan_rows *x, const net_output *o,
+	const run_rows *rows, int32_t s0, int32_t s1)
 {
-	const int32_t *at = kind == OUTPUT_ROWS ? rows->row : rows->picked;
+	output_kind kind = o->kind;
+	const int32_t *at = kind != OUTPUT_ROWS ? rows->picked : o->stage ? rows->windows->stage[o->stage].row : rows->row;
 	int64_t n = s1 - s0, longest = 0;
 	if (kind == OUTPUT_FLAT) {
 		int64_t shape[2] = {at[s1] - at[s0], x->width};
@@ -177,7 +181,7 @@ static void give_outputs(tracing *t, const run_net *net_, const run_rows *rows, 
 		plan_rows x = plan_output(net_->p, o->node);
 		for (size_t i = 0; i < t->count; i++)
 			if (first[i + 1] > first[i])
-				give_sequences(t, prefix_of(t, i), o->name, &x, o->kind, rows, first[i], first[i + 1]);
+				give_sequences(t, prefix_of(t, i), o->name, &x, o, rows, first[i], first[i + 1]);
 	}
 }
 
@@ -384,7 +388,7 @@ static rebus_status trace_generating(tracing *t, const picture_list *pictures, r
 	TRY(growth_begin(&g, t->s, t->texts, (int32_t)t->count, features, t->o->max_tokens, t->wants, true, err));
 	for (size_t i = 0; i <= t->count; i++)
 		first[i] = (int32_t)i;
-	own = (run_rows){(int32_t)t->count, g.row, g.row};
+	own = (run_rows){(int32_t)t->count, g.row, g.row, NULL};
 	give_outputs(t, &t->s->text, &own, first);
 	if (t->o->max_tokens > 0)
 		TRY(grow(t, &g, err));
@@ -394,7 +398,8 @@ done:
 }
 
 /* ------------------------------------------------------------------------------------------------ the call */
-rebus_status rebus_trace(rebus_session *s, rebus_prompt *const *prompts, size_t count, const rebus_trace_options *options, rebus_tensors **out, rebus_error *err)
+rebus_status rebus_trace(rebus_session *s, rebus_prompt *const *prompts, size_t count, const rebus_trace_options *options,
+	rebus_tensors **out, rebus_error *err)
 {
 	static const rebus_trace_options plain;
 	rebus_status status;

@@ -10,6 +10,7 @@
  */
 #include <string.h>
 
+#include "models/clip_block.h"
 #include "models/model.h"
 
 typedef struct clip_config {
@@ -46,40 +47,6 @@ typedef struct clip_text_weights {
 	block_weights *layers;
 } clip_text_weights;
 
-/* ------------------------------------------------------------------------------------------------ both towers' blocks */
-#define L(m) WEIGHT_AT(block_weights, m)
-#define LAYER "{p}encoder.layers.{i}."
-#define BLOCK_ROWS(config)                                                                                                 \
-	WEIGHT_ROW(VECTOR, LAYER "layer_norm1.weight", L(norm1), .out = WEIGHT_DIM(config, hidden)),                         \
-	WEIGHT_ROW(VECTOR, LAYER "layer_norm1.bias", L(norm1_bias), .out = WEIGHT_DIM(config, hidden)),                      \
-	WEIGHT_ROW(LINEAR, LAYER "self_attn.q_proj.weight", L(qkv), .out = WEIGHT_DIM(config, hidden), .in = WEIGHT_DIM(config, hidden)), \
-	WEIGHT_ROW(LINEAR, LAYER "self_attn.k_proj.weight", L(qkv), .out = WEIGHT_DIM(config, hidden), .in = WEIGHT_DIM(config, hidden), .part = 1), \
-	WEIGHT_ROW(LINEAR, LAYER "self_attn.v_proj.weight", L(qkv), .out = WEIGHT_DIM(config, hidden), .in = WEIGHT_DIM(config, hidden), .part = 2), \
-	WEIGHT_ROW(BIAS, LAYER "self_attn.q_proj.bias", L(qkv), .out = WEIGHT_DIM(config, hidden)),                          \
-	WEIGHT_ROW(BIAS, LAYER "self_attn.k_proj.bias", L(qkv), .out = WEIGHT_DIM(config, hidden), .part = 1),               \
-	WEIGHT_ROW(BIAS, LAYER "self_attn.v_proj.bias", L(qkv), .out = WEIGHT_DIM(config, hidden), .part = 2),               \
-	WEIGHT_ROW(LINEAR, LAYER "self_attn.out_proj.weight", L(out), .out = WEIGHT_DIM(config, hidden), .in = WEIGHT_DIM(config, hidden)), \
-	WEIGHT_ROW(BIAS, LAYER "self_attn.out_proj.bias", L(out), .out = WEIGHT_DIM(config, hidden)),                        \
-	WEIGHT_ROW(VECTOR, LAYER "layer_norm2.weight", L(norm2), .out = WEIGHT_DIM(config, hidden)),                         \
-	WEIGHT_ROW(VECTOR, LAYER "layer_norm2.bias", L(norm2_bias), .out = WEIGHT_DIM(config, hidden)),                      \
-	WEIGHT_ROW(LINEAR, LAYER "mlp.fc1.weight", L(up), .out = WEIGHT_DIM(config, mlp), .in = WEIGHT_DIM(config, hidden)), \
-	WEIGHT_ROW(BIAS, LAYER "mlp.fc1.bias", L(up), .out = WEIGHT_DIM(config, mlp)),                                       \
-	WEIGHT_ROW(LINEAR, LAYER "mlp.fc2.weight", L(down), .out = WEIGHT_DIM(config, hidden), .in = WEIGHT_DIM(config, mlp)), \
-	WEIGHT_ROW(BIAS, LAYER "mlp.fc2.bias", L(down), .out = WEIGHT_DIM(config, hidden))
-
-static rebus_status heads_fit(const char *where, int64_t hidden, int64_t heads, rebus_error *err)
-{
-	if (hidden % heads)
-		return error_set(err, REBUS_FORMAT, "config.json: %s: hidden_size: %lld, expected a multiple of num_attention_heads (%lld)", where, (long long)hidden,
-			(long long)heads);
-	return REBUS_OK;
-}
-
-static block_options block(int64_t hidden, int64_t heads, double eps, act_kind act)
-{
-	return (block_options){.heads = heads, .kv_heads = heads, .head_dim = hidden / heads, .eps = eps, .act = act, .attention = "self_attn", .mlp = "mlp"};
-}
-
 /* ------------------------------------------------------------------------------------------------ picture tower */
 static const field tower_fields[] = {
 	CONFIG_INT(clip_tower_config, hidden, "hidden_size", 1, 65536, 768),
@@ -101,7 +68,7 @@ static const weight_row tower_rows[] = {
 	WEIGHT_ROW(CONV, "{p}embeddings.patch_embedding.weight", V(patch), .out = D(hidden), .in = D(patch_width)),
 	WEIGHT_ROW(VECTOR, "{p}pre_layrnorm.weight", V(before), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}pre_layrnorm.bias", V(before_bias), .out = D(hidden)),
-	BLOCK_ROWS(clip_tower_config),
+	CLIP_BLOCK_ROWS(clip_tower_config),
 	WEIGHT_ROW(VECTOR, "{p}post_layernorm.weight", V(after), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}post_layernorm.bias", V(after_bias), .out = D(hidden)),
 };
@@ -114,10 +81,10 @@ static rebus_status tower_derive(arena *a, void *config, rebus_error *err)
 	clip_tower_config *c = config;
 	c->patch_width = c->channels * c->patch[0] * c->patch[1];
 	c->positions = 1 + (int64_t)(c->image[0] / c->patch[0]) * (c->image[1] / c->patch[1]);
-	c->shape = (tower_shape){.channels = c->channels, .learned = 1, .positions = c->positions};
+	c->shape = (tower_shape){.channels = c->channels, .learned = 1, .placed = 1, .positions = c->positions, .resample = GRID_BICUBIC};
 	memcpy(c->shape.image, c->image, sizeof c->image);
 	memcpy(c->shape.patch, c->patch, sizeof c->patch);
-	return heads_fit("vision_config", c->hidden, c->heads, err);
+	return clip_heads_fit("vision_config", c->hidden, c->heads, err);
 }
 
 static const tower_shape *tower(const void *config)
@@ -130,8 +97,8 @@ static void tower_layers(net *n, const component *part, const char *name, node_i
 {
 	const clip_tower_config *c = part->config;
 	const clip_tower_weights *w = part->weights;
-	block_options o = block(c->hidden, c->heads, c->eps, c->act);
-	node_id x = part_patch_embedding(n, graph_text(n->g, "%s.embeddings", name), &w->patch, &w->class_row, &w->position);
+	block_options o = clip_block(c->hidden, c->heads, c->eps, c->act);
+	node_id x = part_patch_embedding(n, graph_text(n->g, "%s.embeddings", name), &w->patch, (const weight *[]){&w->class_row}, 1, &w->position);
 	hidden[0] = graph_layer_norm(n->g, graph_text(n->g, "%s.pre_layrnorm", name), x, &w->before, &w->before_bias, (float)c->eps);
 	for (int64_t i = 0; i < c->layers; i++)
 		hidden[i + 1] = part_block(n, graph_text(n->g, "%s.encoder.layers.%lld", name, (long long)i), hidden[i], &w->layers[i], &o);
@@ -170,7 +137,7 @@ static const field text_fields[] = {
 static const weight_row text_rows[] = {
 	WEIGHT_ROW(LOOKUP, "{p}embeddings.token_embedding.weight", V(table), .out = D(vocabulary), .in = D(hidden)),
 	WEIGHT_ROW(TABLE, "{p}embeddings.position_embedding.weight", V(position), .out = D(positions), .in = D(hidden)),
-	BLOCK_ROWS(clip_text_config),
+	CLIP_BLOCK_ROWS(clip_text_config),
 	WEIGHT_ROW(VECTOR, "{p}final_layer_norm.weight", V(norm), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}final_layer_norm.bias", V(norm_bias), .out = D(hidden)),
 };
@@ -182,7 +149,7 @@ static rebus_status text_derive(arena *a, void *config, rebus_error *err)
 	(void)a;
 	clip_text_config *c = config;
 	c->shape = (text_shape){.vocabulary = c->vocabulary, .positions = c->positions, .eos = c->eos, .learned_order = true};
-	return heads_fit("text_config", c->hidden, c->heads, err);
+	return clip_heads_fit("text_config", c->hidden, c->heads, err);
 }
 
 static const text_shape *words(const void *config)
@@ -201,7 +168,7 @@ static void text_layers(net *n, const component *part, const char *name, node_id
 {
 	const clip_text_config *c = part->config;
 	const clip_text_weights *w = part->weights;
-	block_options o = block(c->hidden, c->heads, c->eps, c->act);
+	block_options o = clip_block(c->hidden, c->heads, c->eps, c->act);
 	net_see_hidden(n, "text.", 0, x);
 	for (int64_t i = 0; i < c->layers; i++) {
 		x = part_block(n, graph_text(n->g, "%s.encoder.layers.%lld", name, (long long)i), x, &w->layers[i], &o);

@@ -17,19 +17,28 @@
 #include "files/config.h"
 #include "parts/blocks.h"
 #include "parts/rope.h"
+#include "vision/position_grid.h"
 
 typedef struct family family;
 
 typedef struct component { /* a family with its configuration and weights */
 	const family *f;
 	void *config, *weights;
+	struct component *stage; /* [stages], where the family has them */
+	int64_t stages;
 } component;
 
 /* What the token table needs to know of a tower. */
 typedef struct tower_shape {
-	int64_t channels, learned; /* planes; rows before the patches (class token) */
+	int64_t channels, learned; /* planes; rows before the patches (class, distillation, registers) */
+	int64_t placed;            /* so many of the learned rows, the first ones, have a position */
 	int32_t image[2], patch[2]; /* height, width */
-	int64_t positions;         /* rows of the position table, learned ones included; 0 none */
+	int64_t positions;         /* rows of the position table: of the placed ones, then of the patches; 0 none */
+	grid_method resample;      /* how the reference resamples it to another grid */
+	bool probe;                /* a learned row for each picture pools it */
+	bool pads;                 /* sides that are no multiple of the patch are padded with zeros, not cut */
+	const pyramid_shape *windows; /* NULL: the patches stay one grid */
+	bool always;               /* it does so unasked, whenever the grid is not the square it has */
 } tower_shape;
 
 /* What it needs to know of a text model. */
@@ -39,9 +48,12 @@ typedef struct text_shape {
 	int64_t rotary;                /* columns of a head that are turned, 0 none */
 	const float *inv_freq;         /* [rotary / 2] */
 	bool learned_order;            /* a learned table by place */
+	bool both_ways;                /* a row sees the rows after it too */
+	bool full;                     /* texts are padded to the longest sequence, and padding is read like any token */
 } text_shape;
 
-typedef enum { PICK_FIRST, PICK_PATCHES, PICK_ALL, PICK_LAST, PICK_END } pick_rule;
+/* Rows of a sequence that heads see. PICK_MEAN: one row, the mean of the patches. */
+typedef enum { PICK_NONE, PICK_FIRST, PICK_SECOND, PICK_PATCHES, PICK_ALL, PICK_LAST, PICK_END, PICK_MEAN } pick_rule;
 
 typedef struct sub_config { /* a part of a composed model */
 	const char *member;   /* of config.json; NULL: none */
@@ -68,6 +80,10 @@ struct family {
 	const weight_row *rows;
 	size_t row_count;
 	sub_config vision, text;
+	/* Parts in a row that are alike, such as the stages of a pyramid, under the family's own prefix, this one and a number. */
+	const family *stage;
+	const char *stage_prefix;
+	void *(*stage_config)(void *config, int64_t i); /* NULL past the last */
 
 	/* After the fields are read: what follows from them. May be NULL. */
 	rebus_status (*derive)(arena *a, void *config, rebus_error *err);
@@ -84,8 +100,11 @@ struct family {
 	void (*build_vision)(net *n, const struct rebus_model *m);
 	void (*build_text)(net *n, const struct rebus_model *m);
 	pick_rule (*vision_pick)(const struct rebus_model *m);
+	pick_rule vision_pool; /* what part_pool gives: PICK_SECOND, PICK_MEAN, or none */
 	pick_rule text_pick;
-	const weight *(*similarity_scale)(const struct rebus_model *m); /* two towers: logits = exp(scale) * cosine */
+	const weight *(*similarity_scale)(const struct rebus_model *m); /* two towers: logits = exp(scale) * cosine + bias */
+	const weight *(*similarity_bias)(const struct rebus_model *m);  /* NULL: 0 */
+	bool independent;                                               /* a text's score is a sigmoid, not a share of one */
 	int64_t (*image_token)(const void *config);                     /* the id a picture's rows replace */
 };
 

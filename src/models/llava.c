@@ -48,6 +48,8 @@ static rebus_status derive(arena *a, void *config, rebus_error *err)
 		return error_set(err, REBUS_FORMAT, "config.json: vision_feature_select_strategy: %s, expected default or full", c->strategy);
 	if (c->feature_layers.count > NODE_INPUTS)
 		return error_set(err, REBUS_UNSUPPORTED, "config.json: vision_feature_layer: %d layers, expected at most %d", c->feature_layers.count, NODE_INPUTS);
+	if (!c->feature_layers.count && c->feature_layers.at)
+		return error_set(err, REBUS_FORMAT, "config.json: vision_feature_layer: an empty list, expected a layer");
 	if (!c->feature_layers.count) { /* the class's default */
 		int64_t *penultimate = arena_get(a, 1, sizeof *penultimate);
 		if (!penultimate)

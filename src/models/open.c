@@ -73,6 +73,9 @@ static rebus_status read_part(struct rebus_model *m, const sub_config *s, compon
 	const json *object = json_get(m->config, s->member);
 	const char *type = json_text(json_get(object, "model_type"), NULL);
 	const family *f = registry_find(type ? type : s->fallback);
+	json_kind kind = json_kind_of(json_get(object, "model_type"));
+	if (!type && kind != JSON_NONE && kind != JSON_NULL)
+		return error_set(err, REBUS_FORMAT, "config.json: %s.model_type: expected the name of a family", s->member);
 	if (!f || (s->exact && strcmp(f->model_type, s->fallback)))
 		return error_set(err, REBUS_UNSUPPORTED, "config.json: %s.model_type: %s, expected %s", s->member, type, s->fallback);
 	bool tower = s == &m->self.f->vision;
@@ -84,12 +87,22 @@ static rebus_status read_part(struct rebus_model *m, const sub_config *s, compon
 	return read_component(m, f, object, where, out, err);
 }
 
+/* A folder with a tokenizer and no config.json: its tokens can be shown, nothing else. config stays NULL. */
+static const family words_only = {.model_type = "words only"};
+
 static rebus_status read_config(struct rebus_model *m, rebus_error *err)
 {
 	rebus_status status;
 	const char *path = path_in(m, "config.json");
 	if (!path)
 		return error_memory(err, "config.json");
+	bool words = false;
+	if (!file_exists(path))
+		TRY(text_exists(m->mem.from, m->folder, &words, err));
+	if (words) {
+		m->self.f = &words_only;
+		return REBUS_OK;
+	}
 	TRY(json_load(path, CONFIG_BYTES, CONFIG_VALUES, &m->config, err));
 	const char *type = json_text(json_get(m->config, "model_type"), NULL);
 	if (!type)
@@ -138,18 +151,32 @@ rebus_status model_labels(struct rebus_model *m, const json *config, rebus_error
 }
 
 /* ------------------------------------------------------------------------------------------------ weights */
-/* The first of '|' separated prefixes under which the first tensor of the table lies; the last one if none does. */
+/* Does any tensor of the table lie there? Layers do not count, nor names with alternatives, which may lie elsewhere. */
+static bool prefix_fits(const struct rebus_model *m, const family *f, const char *prefix)
+{
+	for (size_t i = 0; i < f->row_count; i++) {
+		const char *names = f->rows[i].names;
+		bool counts = !i || (!strncmp(names, "{p}", 3) && !strstr(names, "{i}") && !strchr(names, '|'));
+		if (counts && bind_has(m->weights, prefix, names))
+			return true;
+	}
+	return false;
+}
+
+/* The first of '|' separated prefixes that fits; the last one if none does. */
 static const char *find_prefix(struct rebus_model *m, const family *f, const char *prefixes)
 {
 	const char *p = prefixes ? prefixes : "", *best = NULL;
 	for (;;) {
 		size_t n = strcspn(p, "|");
 		best = arena_text(&m->mem, p, n);
-		if (!best || !p[n] || bind_has(m->weights, best, f->rows[0].names))
+		if (!best || !p[n] || prefix_fits(m, f, best))
 			return best;
 		p += n + 1;
 	}
 }
+
+static rebus_status bind_stages(struct rebus_model *m, component *c, const char *prefix, rebus_error *err);
 
 static rebus_status bind_component(struct rebus_model *m, component *c, const char *prefixes, rebus_error *err)
 {
@@ -167,7 +194,27 @@ static rebus_status bind_component(struct rebus_model *m, component *c, const ch
 			return error_memory(err, "weights");
 		memcpy((char *)c->weights + f->layers_at, &job.layers, sizeof job.layers);
 	}
-	return bind_weights(&m->mem, &job, err);
+	rebus_status status = bind_weights(&m->mem, &job, err);
+	return status || !f->stage ? status : bind_stages(m, c, prefix, err);
+}
+
+static rebus_status bind_stages(struct rebus_model *m, component *c, const char *prefix, rebus_error *err)
+{
+	while (c->f->stage_config(c->config, c->stages))
+		c->stages++;
+	c->stage = arena_zero(&m->mem, (size_t)c->stages, sizeof *c->stage);
+	if (!c->stage)
+		return error_memory(err, "weights");
+	for (int64_t i = 0; i < c->stages; i++) {
+		c->stage[i] = (component){.f = c->f->stage, .config = c->f->stage_config(c->config, i)};
+		const char *own = arena_format(&m->mem, "%s%s%lld.", prefix, c->f->stage_prefix, (long long)i);
+		if (!own)
+			return error_memory(err, "weights");
+		rebus_status status = bind_component(m, &c->stage[i], own, err);
+		if (status)
+			return status;
+	}
+	return REBUS_OK;
 }
 
 static rebus_status warn_unused(struct rebus_model *m, rebus_error *err)
@@ -295,8 +342,12 @@ static rebus_status read_eos(struct rebus_model *m, rebus_error *err)
 	TRY(find_file(m, "generation_config.json", &path, err));
 	if (path) {
 		TRY(json_load(path, 1 << 20, 10000, &g, err));
-		add_eos(m, json_get(g, "eos_token_id"));
+		if (json_kind_of(g) == JSON_MAP)
+			add_eos(m, json_get(g, "eos_token_id"));
+		else
+			status = error_set(err, REBUS_FORMAT, "generation_config.json: not an object");
 		json_free(g);
+		TRY(status);
 	}
 	if (!m->eos_count)
 		add_eos(m, json_get(m->config, "eos_token_id"));
@@ -311,11 +362,11 @@ done:
 static rebus_status read_words(struct rebus_model *m, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
-	const char *path = NULL;
-	if (!m->text.f)
+	bool there = false;
+	if (!m->text.f && m->config)
 		return REBUS_OK;
-	TRY(find_file(m, "tokenizer.json", &path, err));
-	if (path) {
+	TRY(text_exists(m->mem.from, m->folder, &there, err));
+	if (there) {
 		TRY(text_open(&m->mem, m->folder, &m->words, err));
 		if (m->self.f->abilities & REBUS_GENERATES)
 			TRY(read_chat(m, err));
@@ -352,8 +403,10 @@ rebus_status rebus_model_open(const char *folder, const rebus_model_options *opt
 	TRY(pick_level(m, o.cpu, err));
 	TRY(hub_folder(&m->mem, folder, &m->folder, err));
 	TRY(read_config(m, err));
-	TRY(read_weights(m, o.copy, err));
-	TRY(read_processor(m, err));
+	if (m->config) {
+		TRY(read_weights(m, o.copy, err));
+		TRY(read_processor(m, err));
+	}
 	TRY(read_words(m, err));
 	*out = m;
 	m = NULL;

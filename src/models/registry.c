@@ -5,9 +5,17 @@
 
 #define FAMILY_LIST(X)                                                                                                     \
 	X(vit)                                                                                                             \
+	X(deit)                                                                                                            \
+	X(dinov2)                                                                                                          \
+	X(dinov2_with_registers)                                                                                           \
+	X(swin)                                                                                                            \
+	X(swinv2)                                                                                                          \
 	X(clip)                                                                                                            \
 	X(clip_vision)                                                                                                     \
 	X(clip_text)                                                                                                       \
+	X(siglip)                                                                                                          \
+	X(siglip_vision)                                                                                                   \
+	X(siglip_text)                                                                                                     \
 	X(llama)                                                                                                           \
 	X(llava)
 

@@ -8,7 +8,7 @@ static const weight *present(const weight *w)
 	return w && w->parts ? w : NULL;
 }
 
-static node_id norm(net *n, const char *name, node_id x, const weight *w, const weight *b, const block_options *o)
+node_id part_norm(net *n, const char *name, node_id x, const weight *w, const weight *b, const block_options *o)
 {
 	return o->rms ? graph_rms_norm(n->g, name, x, w, (float)o->eps) : graph_layer_norm(n->g, name, x, w, present(b), (float)o->eps);
 }
@@ -38,10 +38,10 @@ static node_id self_attention(net *n, const char *name, node_id x, const block_w
 	return graph_linear(g, name, y, &w->out);
 }
 
-static node_id mlp(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
+node_id part_mlp(net *n, const char *name, node_id x, const weight *first, const weight *last, const block_options *o)
 {
 	graph *g = n->g;
-	node_id up = graph_linear(g, graph_text(g, "%s.up", name), x, &w->up);
+	node_id up = graph_linear(g, graph_text(g, "%s.up", name), x, first);
 	if (!up)
 		return 0;
 	node_id h;
@@ -51,17 +51,22 @@ static node_id mlp(net *n, const char *name, node_id x, const block_weights *w, 
 	} else {
 		h = graph_act(g, graph_text(g, "%s.act", name), o->act, up);
 	}
-	return graph_linear(g, name, h, &w->down);
+	return graph_linear(g, name, h, last);
+}
+
+static node_id scaled(net *n, const char *name, node_id x, const weight *w)
+{
+	return present(w) ? graph_scale_columns(n->g, name, x, w) : x;
 }
 
 node_id part_block(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
 {
 	graph *g = n->g;
 	const char *first = graph_text(g, "%s.%s", name, o->attention), *second = graph_text(g, "%s.%s", name, o->mlp);
-	node_id a = self_attention(n, first, norm(n, graph_text(g, "%s.norm1", name), x, &w->norm1, &w->norm1_bias, o), w, o);
-	x = graph_add(g, graph_text(g, "%s.middle", name), x, a);
-	node_id b = mlp(n, second, norm(n, graph_text(g, "%s.norm2", name), x, &w->norm2, &w->norm2_bias, o), w, o);
-	return graph_add(g, name, x, b);
+	node_id a = self_attention(n, first, part_norm(n, graph_text(g, "%s.norm1", name), x, &w->norm1, &w->norm1_bias, o), w, o);
+	x = graph_add(g, graph_text(g, "%s.middle", name), x, scaled(n, graph_text(g, "%s.scale1", name), a, &w->scale1));
+	node_id b = part_mlp(n, second, part_norm(n, graph_text(g, "%s.norm2", name), x, &w->norm2, &w->norm2_bias, o), &w->up, &w->down, o);
+	return graph_add(g, name, x, scaled(n, graph_text(g, "%s.scale2", name), b, &w->scale2));
 }
 
 static slot source_map(net *n)
@@ -80,15 +85,19 @@ static node_id add_positions(net *n, const char *name, node_id x, const weight *
 	return graph_add(n->g, name, x, p);
 }
 
-node_id part_patch_embedding(net *n, const char *name, const weight *patch, const weight *class_row, const weight *position)
+node_id part_positions(net *n, const char *name, node_id x, const weight *table)
+{
+	return add_positions(n, name, x, table, POSITION_TAPS);
+}
+
+node_id part_patch_embedding(net *n, const char *name, const weight *patch, const weight *const *learned, int count, const weight *position)
 {
 	graph *g = n->g;
 	node_id in = graph_input(g, "patches", n->patches, (int32_t)patch->in, &n->patches_in);
-	node_id rows[2] = {graph_linear(g, graph_text(g, "%s.patch", name), in, patch), 0};
-	int count = 1;
-	if (present(class_row))
-		rows[count++] = graph_param(g, class_row);
-	node_id x = graph_move(g, graph_text(g, "%s.rows", name), rows, count, n->rows, source_map(n));
+	node_id rows[NODE_INPUTS] = {graph_linear(g, graph_text(g, "%s.patch", name), in, patch)};
+	for (int i = 0; i < count && i + 1 < NODE_INPUTS; i++)
+		rows[i + 1] = graph_param(g, learned[i]);
+	node_id x = graph_move(g, graph_text(g, "%s.rows", name), rows, count + 1, n->rows, source_map(n));
 	return present(position) ? add_positions(n, name, x, position, POSITION_TAPS) : x;
 }
 
@@ -116,7 +125,39 @@ node_id part_pick(net *n, const char *name, node_id x)
 	return graph_move(n->g, name, &x, 1, n->picked, n->pick);
 }
 
+node_id part_pool(net *n, const char *name, node_id x)
+{
+	if (!n->pool)
+		n->pool = graph_slot_map(n->g, "pool", n->picked, (int32_t)n->size.rows, false);
+	return graph_move(n->g, name, &x, 1, n->picked, n->pool);
+}
+
 void part_angles(net *n, int64_t head_dim)
 {
 	n->angles = graph_input(n->g, "angles", n->rows, (int32_t)head_dim, &n->angles_in);
+}
+
+/*
+ * The one tensor of query, key and value multiplies the probe and the rows whole: what is not needed of it is a row and a
+ * third of one product.
+ */
+node_id part_probe(net *n, const char *name, node_id x, const probe_weights *w, const block_options *o)
+{
+	graph *g = n->g;
+	int32_t d = (int32_t)o->head_dim, wide = (int32_t)o->heads * d;
+	if (!n->probe) {
+		n->probe = graph_slot_map(g, "probe", n->picked, 1, false);
+		n->cross = graph_slot_layout(g, "cross", n->picked, n->rows);
+	}
+	const char *attention_name = graph_text(g, "%s.%s", name, o->attention);
+	node_id q = graph_linear(g, graph_text(g, "%s.query", attention_name), graph_param(g, &w->probe), &w->in);
+	node_id kv = graph_linear(g, graph_text(g, "%s.key_value", attention_name), x, &w->in);
+	node_id k = graph_view(g, kv, wide, wide), v = graph_view(g, kv, 2 * wide, wide);
+	q = graph_view(g, q, 0, wide);
+	q = graph_move(g, graph_text(g, "%s.probe", name), &q, 1, n->picked, n->probe);
+	attention spec = {.heads = (int32_t)o->heads, .kv_heads = (int32_t)o->heads, .head_dim = d, .v_dim = d, .scale = (float)(1.0 / sqrt((double)d))};
+	node_id y = graph_attend(g, graph_text(g, "%s.attend", name), q, k, v, &spec, n->cross, 0, 0, 0);
+	y = graph_linear(g, attention_name, y, &w->out);
+	node_id h = part_norm(n, graph_text(g, "%s.norm", name), y, &w->norm, &w->norm_bias, o);
+	return graph_add(g, name, y, part_mlp(n, graph_text(g, "%s.%s", name, o->mlp), h, &w->up, &w->down, o));
 }

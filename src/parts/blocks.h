@@ -1,5 +1,5 @@
 /*
- * blocks.h - what families share: embeddings, pre-norm blocks, attention with a cache, projector.
+ * blocks.h - what families share: embeddings, pre-norm blocks, attention with a cache, rows for heads.
  *
  * A block's weights are one struct that the families' tables bind into; a part that a family does not have stays with
  * parts == 0 and is left out.
@@ -16,6 +16,9 @@ typedef struct block_weights {
 	weight norm2, norm2_bias; /* before the MLP */
 	weight up;                /* fc1; gated: gate and up stacked */
 	weight down;
+	weight scale1, scale2;    /* of the columns of attention's and the MLP's results (LayerScale) */
+	weight table;             /* added to scores by distance in a window */
+	weight table_up, table_down, table_scale; /* cosine scores: the MLP that makes the table, and each head's scale */
 } block_weights;
 
 typedef struct block_options {
@@ -29,22 +32,39 @@ typedef struct block_options {
 } block_options;
 
 /*
- * x = x + attention(norm x); x = x + mlp(norm x). name: the block's module path. The layout is net->self, made here at the
+ * x = x + scale1 attention(norm x); x = x + scale2 mlp(norm x). name: the block's module path. The layout is net->self, made here at the
  * first call; with net->size.cache > 0 keys and values go through a cache of that many rows.
  */
 node_id part_block(net *n, const char *name, node_id x, const block_weights *w, const block_options *o);
 
-/* Sources of a resampled position: what a gradient has room for (the reference's bicubic), and any. */
-enum { POSITION_TAPS = 16, POSITION_TAPS_MOST = 1 << 14 };
+/* The halves of a block, for blocks of another order. */
+node_id part_norm(net *n, const char *name, node_id x, const weight *w, const weight *b, const block_options *o);
+node_id part_mlp(net *n, const char *name, node_id x, const weight *up, const weight *down, const block_options *o);
 
-/* Patches through their convolution, learned rows before them, a learned position added: net->source, net->position. */
-node_id part_patch_embedding(net *n, const char *name, const weight *patch, const weight *class_row, const weight *position);
+/* Sources of a resampled position: what a gradient has room for (antialiased, to half of each side), and any. */
+enum { POSITION_TAPS = 64, POSITION_TAPS_MOST = 1 << 14 };
+
+/*
+ * Patches through their convolution, learned rows (class, registers; `count` tables, their rows in order) before them, a
+ * learned position added: net->source, net->position.
+ */
+node_id part_patch_embedding(net *n, const char *name, const weight *patch, const weight *const *learned, int count, const weight *position);
+/* A position added to rows that have none yet: net->position. */
+node_id part_positions(net *n, const char *name, node_id x, const weight *table);
 /* Rows of the token table (TEXT: id) and of features that another net made (IMAGE), in the table's order: net->source. */
 node_id part_token_embedding(net *n, const char *name, const weight *table, bool features);
 /* A learned table by place in the sequence, added: net->position. */
 node_id part_order_embedding(net *n, const char *name, node_id x, const weight *table);
 /* The rows heads are run on: net->pick. */
 node_id part_pick(net *n, const char *name, node_id x);
+/* As many rows by the family's second rule, such as the mean of each picture's patches: net->pool. */
+node_id part_pool(net *n, const char *name, node_id x);
+
+typedef struct probe_weights { /* pooling by attention: a learned row asks, the picture's rows answer */
+	weight probe, in, out, norm, norm_bias, up, down; /* in: query, key and value as one tensor */
+} probe_weights;
+/* y = attention(probe, x); y + mlp(norm y): a row for each picture, through net->probe and net->cross. */
+node_id part_probe(net *n, const char *name, node_id x, const probe_weights *w, const block_options *o);
 /* An input of rotary angles for every token: net->angles_in. */
 void part_angles(net *n, int64_t head_dim);
 

@@ -3,6 +3,25 @@
 
 #include <string.h>
 
+bool net_size_fits(const net_size *have, const net_size *need)
+{
+	bool fits = need->rows <= have->rows && need->patches <= have->patches && need->features <= have->features && need->picked <= have->picked &&
+		need->cache <= have->cache && !need->cache == !have->cache;
+	for (int32_t s = 0; s < PYRAMID_STAGES; s++)
+		fits = fits && need->stage_rows[s] <= have->stage_rows[s] && need->window_rows[s][0] <= have->window_rows[s][0] &&
+			need->window_rows[s][1] <= have->window_rows[s][1];
+	return fits;
+}
+
+static void add_stages(net *n)
+{
+	for (int32_t s = 0; s < PYRAMID_STAGES && n->size.stage_rows[s]; s++) {
+		n->stage[s].rows = s ? graph_space(n->g, "rows of a stage", n->size.stage_rows[s]) : n->rows;
+		for (int32_t v = 0; v < 2; v++)
+			n->stage[s].cut[v].rows = graph_space(n->g, v ? "shifted windows" : "windows", n->size.window_rows[s][v]);
+	}
+}
+
 rebus_status net_new(net *n, const rebus_allocator *from, net_size size, net_wants wants, rebus_error *err)
 {
 	*n = (net){.size = size, .wants = wants};
@@ -20,6 +39,7 @@ rebus_status net_new(net *n, const rebus_allocator *from, net_size size, net_wan
 	n->patches = graph_space(n->g, "patches", size.patches);
 	n->features = graph_space(n->g, "picture features", size.features);
 	n->cache = graph_space(n->g, "cache", size.cache);
+	add_stages(n);
 	status = graph_check(n->g, err);
 	if (status)
 		net_free(n);
@@ -42,7 +62,15 @@ void net_see(net *n, const char *name, node_id id, output_kind kind, bool essent
 		return;
 	}
 	graph_keep(n->g, id);
-	n->outputs[n->output_count++] = (net_output){name, id, kind};
+	n->outputs[n->output_count++] = (net_output){name, id, kind, 0};
+}
+
+void net_see_stage(net *n, const char *name, node_id id, int32_t stage)
+{
+	int32_t count = n->output_count;
+	net_see(n, name, id, OUTPUT_ROWS, false);
+	if (n->output_count > count)
+		n->outputs[count].stage = stage;
 }
 
 void net_see_hidden(net *n, const char *prefix, int64_t layer, node_id id)
@@ -59,6 +87,23 @@ const net_output *net_find(const net *n, const char *name)
 	return NULL;
 }
 
+static void feed_stage(const net_stage *to, const pyramid_stage *from, feed *out)
+{
+	out->rows[to->rows] = from->rows;
+	if (to->merge)
+		out->at[to->merge] = &from->merge;
+	for (int32_t v = 0; v < 2; v++) {
+		const net_cut *c = &to->cut[v];
+		out->rows[c->rows] = from->cut[v].rows;
+		if (!c->into)
+			continue;
+		out->at[c->into] = &from->cut[v].into;
+		out->at[c->back] = &from->cut[v].back;
+		out->at[c->at] = &from->cut[v].at;
+		out->at[c->place] = from->cut[v].place;
+	}
+}
+
 rebus_status net_feed(const net *n, const net_run *r, arena *a, feed *out, rebus_error *err)
 {
 	rebus_status status = feed_new(a, n->g, out, err);
@@ -69,11 +114,13 @@ rebus_status net_feed(const net *n, const net_run *r, arena *a, feed *out, rebus
 	out->rows[n->patches] = r->patch_rows;
 	out->rows[n->features] = r->feature_rows;
 	out->rows[n->cache] = n->size.cache;
-	const void *values[] = {r->patches, r->features, r->source, r->position, r->self, r->angles, r->where, r->pick};
-	slot slots[] = {n->patches_in, n->features_in, n->source, n->position, n->self, n->angles_in, n->where, n->pick};
+	const void *values[] = {r->patches, r->features, r->source, r->position, r->self, r->angles, r->where, r->pick, r->pool, r->probe, r->cross};
+	slot slots[] = {n->patches_in, n->features_in, n->source, n->position, n->self, n->angles_in, n->where, n->pick, n->pool, n->probe, n->cross};
 	static const float nothing[1];
 	for (size_t i = 0; i < COUNT_OF(slots); i++)
 		if (slots[i])
 			out->at[slots[i]] = values[i] ? values[i] : i < 2 ? nothing : NULL; /* an input without rows has no memory */
+	for (int32_t s = 0; r->windows && s < r->windows->stages; s++)
+		feed_stage(&n->stage[s], &r->windows->stage[s], out);
 	return REBUS_OK;
 }

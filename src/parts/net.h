@@ -14,7 +14,7 @@
 #define REBUS_NET_H
 
 #include "graph/graph.h"
-#include "tokens/tokens.h"
+#include "tokens/windows.h"
 
 /* How an output's rows fall to sequences: as the rows of the table; one (or the picked rows) a sequence; or as they are. */
 typedef enum { OUTPUT_ROWS, OUTPUT_PICKED, OUTPUT_FLAT } output_kind;
@@ -22,13 +22,26 @@ typedef struct net_output {
 	const char *name; /* the reference's: "last_hidden_state" */
 	node_id node;
 	output_kind kind;
+	int32_t stage; /* OUTPUT_ROWS: of the rows of which stage; 0 the table's own */
 } net_output;
 enum { NET_OUTPUTS = 1100 };
 #define NET_EMBEDDING ".embedding" /* what rebus_embed gives; names with a dot in front are not the reference's */
 
 typedef struct net_size { /* maxima a net is planned for */
 	int64_t rows, patches, features, picked, cache;
+	int64_t stage_rows[PYRAMID_STAGES], window_rows[PYRAMID_STAGES][2]; /* of a pyramid of windows */
 } net_size;
+bool net_size_fits(const net_size *have, const net_size *need);
+
+typedef struct net_cut { /* a stage in windows, plain or shifted */
+	space_id rows;
+	slot into, back, at, place;
+} net_cut;
+typedef struct net_stage {
+	space_id rows;
+	slot merge; /* to the next one */
+	net_cut cut[2];
+} net_stage;
 
 typedef struct net_wants {
 	bool all;    /* every named output (trace), not only what the task needs */
@@ -49,6 +62,9 @@ typedef struct net {
 	slot angles_in;   /* input [rows, 2 * half] */
 	slot where;       /* column: the cache row of each token */
 	slot pick;        /* map: rows that heads are run on */
+	slot probe, cross; /* map: one row for every picture; layout: each sees its picture's rows */
+	slot pool;        /* map: a second row for each of them, or a mean of rows */
+	net_stage stage[PYRAMID_STAGES]; /* the rows of stage 0 are those of the table */
 	node_id angles;
 	net_output *outputs; /* [NET_OUTPUTS] */
 	int32_t output_count;
@@ -59,6 +75,8 @@ rebus_status net_new(net *n, const rebus_allocator *from, net_size size, net_wan
 void net_free(net *n);
 /* Names an output. essential: needed whatever was asked for. */
 void net_see(net *n, const char *name, node_id id, output_kind kind, bool essential);
+/* Rows of a stage. */
+void net_see_stage(net *n, const char *name, node_id id, int32_t stage);
 /* hidden_states.N; prefix "" or "vision." */
 void net_see_hidden(net *n, const char *prefix, int64_t layer, node_id id);
 const net_output *net_find(const net *n, const char *name);
@@ -68,10 +86,12 @@ typedef struct net_run {
 	const tokens *table;
 	const float *patches, *features;
 	int64_t patch_rows, feature_rows;
-	const rowmap *source, *position, *pick;
-	const layout *self;
+	const rowmap *source, *position, *pick, *pool;
+	const rowmap *probe;
+	const layout *self, *cross;
 	const float *angles;
 	const int32_t *where;
+	const pyramid *windows;
 } net_run;
 rebus_status net_feed(const net *n, const net_run *r, arena *a, feed *out, rebus_error *err);
 

@@ -22,7 +22,8 @@ rebus_status part_rope(arena *a, const rope_config *c, int64_t dim, const float 
 	if (!linear && !llama3 && strcmp(c->type, "default"))
 		return error_set(err, REBUS_UNSUPPORTED, "config.json: rope_type %s, expected default, linear or llama3", c->type);
 	if (llama3 && !(c->high > c->low && c->low > 0 && c->original > 0))
-		return error_set(err, REBUS_FORMAT, "config.json: rope_parameters: llama3 needs low_freq_factor < high_freq_factor and original_max_position_embeddings");
+		return error_set(err, REBUS_FORMAT,
+			"config.json: rope_parameters: llama3 needs low_freq_factor < high_freq_factor and original_max_position_embeddings");
 	float *f = arena_get(a, (size_t)(dim / 2), sizeof *f);
 	if (!f)
 		return error_memory(err, "rotary frequencies");

@@ -165,6 +165,8 @@ static rebus_status read_picture(reader *r, arena *a, size_t size, const char *n
 	if (setjmp(r->jump)) {
 		if (r->many_scans)
 			return error_set(err, REBUS_LIMIT, "%s: JPEG of more than %d scans", name, r->scans);
+		if (d->err->msg_code == JERR_OUT_OF_MEMORY)
+			return error_memory(err, name);
 		return error_set(err, REBUS_FORMAT, "%s: JPEG cannot be decoded: %s", name, r->text);
 	}
 	jpeg_save_markers(d, JPEG_APP0 + 1, 0xffff);
@@ -206,8 +208,10 @@ rebus_status picture_jpeg(arena *a, const uint8_t *bytes, size_t size, const cha
 	r.errors.output_message = say_nothing;
 	r.errors.emit_message = count_warning;
 	r.scans = limits->scans;
-	if (setjmp(r.jump))
+	if (setjmp(r.jump)) {
+		jpeg_destroy_decompress(&r.d); /* what it has by now */
 		return error_set(err, REBUS_MEMORY, "%s: libjpeg cannot start: %s", name, r.text);
+	}
 	jpeg_create_decompress(&r.d);
 	open_source(&r, bytes, size);
 	rebus_status status = read_picture(&r, a, size, name, limits, &p, orientation, err);

@@ -198,6 +198,8 @@ static rebus_status jumped(const reader *r, const char *name, rebus_error *err)
 {
 	if (r->dry)
 		return error_set(err, REBUS_FORMAT, "%s: PNG ends inside the picture, after %zu bytes", name, r->size);
+	if (strstr(r->text, " memory")) /* libpng's only way to tell */
+		return error_memory(err, name);
 	return error_set(err, REBUS_FORMAT, "%s: PNG cannot be decoded: %s", name, r->text);
 }
 

@@ -21,6 +21,8 @@ The reference runs in float32, eager attention, one thread; its image processors
 case says `pil`. Greedy answers never stop at the end token, and no step's choice is close.
 """
 import collections
+import copy
+import inspect
 import json
 import math
 import os
@@ -92,10 +94,10 @@ def randomise(model, seed, gain=1.3, table=0.5):
             if p.ndim == 0:
                 continue
             if p.ndim == 1:
-                p.copy_(1 + 0.2 * r if name.endswith("norm.weight") or re.search(r"norm\w*\.weight$", name) else 0.15 * r)
+                p.copy_(0.6 + 0.2 * r if "lambda" in name else 1 + 0.2 * r if name.endswith("norm.weight") or re.search(r"norm\w*\.weight$", name) else 0.15 * r)
             elif "embed_tokens" in name or "token_embedding" in name:
                 p.copy_(table * r)
-            elif name.endswith("cls_token") or "position" in name:
+            elif re.search(r"_tokens?$", name) or "position" in name:
                 p.copy_(0.4 * r)
             else:
                 p.copy_(gain / math.sqrt(int(np.prod(p.shape[1:]))) * r)
@@ -289,16 +291,31 @@ def clip_words(length):
     return t
 
 
-# ------------------------------------------------------------------------------------------------ ViT
+def unigram_words(length):
+    """SigLIP's form: lower case, no punctuation, pieces by their likelihood, the end token is the padding too."""
+    t = Tokenizer(models.Unigram())
+    t.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(Regex(r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"), ""),
+        normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()])
+    t.pre_tokenizer, t.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    t.train_from_iterator([l for l in CORPUS if l] * 2, trainers.UnigramTrainer(vocab_size=160, show_progress=False, special_tokens=["<unk>", "</s>"], unk_token="<unk>"))
+    t.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B:1 </s>:1", special_tokens=[("</s>", 1)])
+    return T.PreTrainedTokenizerFast(tokenizer_object=t, eos_token="</s>", unk_token="<unk>", pad_token="</s>", model_max_length=length, clean_up_tokenization_spaces=False)
+
+
+# ------------------------------------------------------------------------------------------------ picture encoders
+def asked(model, big):
+    """The argument that asks for interpolated positions, of classes that do not always do it."""
+    return {"interpolate_pos_encoding": True} if big and "interpolate_pos_encoding" in inspect.signature(model.forward).parameters else {}
+
+
 def see(model, px, big=False):
-    o = model(pixel_values=px, output_hidden_states=True, interpolate_pos_encoding=big)
-    out = {"pixel_values": px, "hidden_states": o.hidden_states}
-    base = getattr(model, "vit", model)
-    out["last_hidden_state"] = base(px, interpolate_pos_encoding=big).last_hidden_state
-    if getattr(o, "pooler_output", None) is not None:
-        out["pooler_output"] = o.pooler_output
-    if hasattr(o, "logits"):
-        out["logits"] = o.logits
+    model = copy.deepcopy(model)                             # Swin's blocks keep the window of the smallest picture they have seen
+    o = model(pixel_values=px, output_hidden_states=True, **asked(model, big))
+    base = model.base_model(px, **asked(model, big))
+    out = {"pixel_values": px, "hidden_states": o.hidden_states, "last_hidden_state": base.last_hidden_state}
+    for k, v in [("pooler_output", base.pooler_output)] + [(k, getattr(o, k, None)) for k in ("logits", "cls_logits", "distillation_logits")]:
+        if v is not None:
+            out[k] = v
     return out
 
 
@@ -306,32 +323,55 @@ def pixels(kind, kw, names, pil=False):
     return getattr(T, kind + ("Pil" if pil else ""))(**kw)([picture(n) for n in names], return_tensors="pt")["pixel_values"]
 
 
-def vit(name, form, seed, classes, dtype=torch.float32, shards=None, big=None, image=None, names=("shapes.png", "photo.jpg", "tall.png"), **config):
+def encoder(name, form, seed, model, kind, kw, dtype=torch.float32, shards=None, big=None, names=("shapes.png", "photo.jpg", "tall.png")):
+    """The pictures as the processor has them, one as Pillow has it, and some of other sizes."""
     g = Golden(name, form)
-    h, w = image if isinstance(image, (list, tuple)) else (image, image)
-    cfg = T.ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, image_size=image, num_labels=classes or 2, **config)
-    model = save_model(randomise((T.ViTForImageClassification if classes else T.ViTModel)(cfg), seed), g.folder, form, dtype, shards)
-    kw = dict(size={"height": h, "width": w}, **({"do_convert_rgb": True} if "grey.png" in names else {}))
-    T.ViTImageProcessor(**kw).save_pretrained(g.folder)
+    model = save_model(randomise(model, seed), g.folder, form, dtype, shards)
+    kw = dict(kw, **({"do_convert_rgb": True} if "grey.png" in names else {}))
+    getattr(T, kind)(**kw).save_pretrained(g.folder)
     pieces = [{"image": n} for n in names]
     with torch.no_grad():
-        g.case("plain", pieces, tensors=see(model, pixels("ViTImageProcessor", kw, names)))
-        g.case("pil", pieces[:1], pil=True, tensors=see(model, pixels("ViTImageProcessor", kw, names[:1], True)))
+        g.case("plain", pieces, tensors=see(model, pixels(kind, kw, names)))
+        g.case("pil", pieces[:1], pil=True, tensors=see(model, pixels(kind, kw, names[:1], True)))
         for b in big or []:
-            kb = dict(kw, size={"height": b[0], "width": b[1]})
-            g.case(f"{b[0]}x{b[1]}", pieces[:2], height=b[0], width=b[1], tensors=see(model, pixels("ViTImageProcessor", kb, names[:2]), True))
+            side = {"height": b[0], "width": b[1]}
+            kb = dict(kw, size=side, **({"crop_size": side} if "crop_size" in kw else {}))
+            g.case(f"{b[0]}x{b[1]}", pieces[:2], height=b[0], width=b[1], tensors=see(model, pixels(kind, kb, names[:2]), True))
     return g, model
 
 
-def vit_train(name, form, seed):
-    g, model = vit(name, form, seed, 5, image=24, patch_size=6, big=[(30, 18)])
-    groups = [(g.t["plain.pixel_values"], False), (g.t["30x18.pixel_values"], True)]
+def vit(name, form, seed, classes, *more, image=None, big=None, names=("shapes.png", "photo.jpg", "tall.png"), family="ViT", head="ForImageClassification", **config):
+    h, w = image if isinstance(image, (list, tuple)) else (image, image)
+    cfg = getattr(T, family + "Config")(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, image_size=image, num_labels=classes or 2, **config)
+    crop = dict(size={"height": h + 8, "width": w + 5}, crop_size={"height": h, "width": w}) if family == "DeiT" else dict(size={"height": h, "width": w})
+    return encoder(name, form, seed, getattr(T, family + (head if classes else "Model"))(cfg), family + "ImageProcessor", crop, *more, big=big, names=names)
+
+
+def dinov2(name, form, seed, classes, *more, crop=35, big=None, names=("shapes.png", "photo.jpg", "tall.png"), registers=0, **config):
+    family = "Dinov2WithRegisters" if registers else "Dinov2"
+    config = dict(dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, image_size=28, patch_size=7, mlp_ratio=2, num_labels=classes or 2), **config)
+    cfg = getattr(T, family + "Config")(**config, **({"num_register_tokens": registers} if registers else {}))
+    kw = dict(size={"shortest_edge": crop + 5}, crop_size={"height": crop, "width": crop})
+    return encoder(name, form, seed, getattr(T, family + ("ForImageClassification" if classes else "Model"))(cfg), "BitImageProcessor", kw, *more, big=big, names=names)
+
+
+def swin(name, form, seed, classes, *more, image=32, big=None, names=("shapes.png", "photo.jpg", "tall.png"), family="Swin", **config):
+    config = dict(dict(embed_dim=8, depths=[2, 2], num_heads=[1, 2], patch_size=4, window_size=3, mlp_ratio=2.0, image_size=image, num_labels=classes or 2), **config)
+    kw = dict(size={"height": image, "width": image}, resample=3)
+    model = getattr(T, family + ("ForImageClassification" if classes else "Model"))(getattr(T, family + "Config")(**config))
+    return encoder(name, form, seed, model, "ViTImageProcessor", kw, *more, big=big, names=names)
+
+
+def encoder_train(name, form, seed, make, big, rate=0.05, **kw):
+    """Pictures of two sizes, the second with interpolated positions."""
+    g, model = make(name, form, seed, 5, big=[big], **kw)
+    groups = [(g.t["plain.pixel_values"], False), (g.t[f"{big[0]}x{big[1]}.pixel_values"], True)]
     g.cases = [c for c in g.cases if c["name"] != "pil"]
     g.t = {k: v for k, v in g.t.items() if not k.startswith("pil.")}
     targets = torch.tensor([3, 0, 2, 1, 4])
-    loss = lambda: torch.nn.functional.cross_entropy(torch.cat([model(pixel_values=p, interpolate_pos_encoding=b).logits for p, b in groups]), targets)
+    loss = lambda: torch.nn.functional.cross_entropy(torch.cat([model(pixel_values=p, **asked(model, b)).logits for p, b in groups]), targets)
     g.train["targets"] = targets
-    descend(g, model, loss, 0.05)
+    descend(g, model, loss, rate)
     return g
 
 
@@ -392,6 +432,61 @@ def clip(name, form, seed, act, real_eos, dtype, text_length=14, big=None):
         for b in big or []:
             kb = dict(size={"height": b[0], "width": b[1]}, crop_size={"height": b[0], "width": b[1]})
             g.case(f"{b[0]}x{b[1]}", pieces[2:], height=b[0], width=b[1], tensors=both(pixels("CLIPImageProcessor", kb, names[2:]), True))
+    return g
+
+
+# ------------------------------------------------------------------------------------------------ SigLIP
+def siglip_model(tok, length, seed, **vision):
+    cfg = T.SiglipConfig(
+        text_config=dict(vocab_size=len(tok), hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=length,
+                         projection_size=24, eos_token_id=1, bos_token_id=1, pad_token_id=1),
+        vision_config=dict(dict(hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=24, patch_size=8), **vision))
+    model = randomise(T.SiglipModel(cfg), seed)
+    with torch.no_grad():
+        model.logit_scale.fill_(1.1)
+        model.logit_bias.fill_(-0.7)
+    return model
+
+
+def siglip(name, form, seed, dtype, length=14, big=None, **vision):
+    g = Golden(name, form)
+    tok = unigram_words(length)
+    model = save_model(siglip_model(tok, length, seed, **vision), g.folder, form, dtype)
+    kw = dict(size={"height": 24, "width": 24})
+    save_words(g.folder, form, tok, T.SiglipImageProcessor(**kw), T.SiglipProcessor(image_processor=T.SiglipImageProcessor(**kw), tokenizer=tok))
+    names = ["clear.png", "grey.png", "photo.jpg", "tall.png"]
+    texts = ["a photo of a circle.", "A picture of the SEA, at (night), größer!", "the triangle", "it's a very long text that is cut because the model has few positions, so few"]
+
+    def both(px, big=False):
+        x = tok(texts, padding="max_length", truncation=True, return_tensors="pt")["input_ids"]
+        o = model(pixel_values=px, input_ids=x, interpolate_pos_encoding=big)
+        out = {"pixel_values": px, "input_ids": x, "image_embeds": o.image_embeds, "text_embeds": o.text_embeds,
+               "logits_per_image": o.logits_per_image, "logits_per_text": o.logits_per_text}
+        for k, m, args in (("vision", model.vision_model, dict(pixel_values=px, interpolate_pos_encoding=big)), ("text", model.text_model, dict(input_ids=x))):
+            y = m(**args, output_hidden_states=True)
+            out.update({k + ".hidden_states": y.hidden_states, k + ".last_hidden_state": y.last_hidden_state, k + ".pooler_output": y.pooler_output})
+        return out
+
+    pieces = [{"image": n} for n in names] + [{"text": t} for t in texts]
+    with torch.no_grad():
+        g.case("both", pieces, tensors=both(pixels("SiglipImageProcessor", kw, names)))
+        g.case("pil", pieces[:2] + pieces[4:], pil=True, tensors=both(pixels("SiglipImageProcessor", kw, names[:2], True)))
+        for b in big or []:
+            g.case(f"{b[0]}x{b[1]}", pieces[2:], height=b[0], width=b[1], tensors=both(pixels("SiglipImageProcessor", dict(size={"height": b[0], "width": b[1]}), names[2:]), True))
+    return g, model
+
+
+def siglip_train(name, form, seed):
+    """The picture tower alone: the pooled row taken for logits."""
+    g, model = siglip(name, form, seed, torch.float32, big=[(16, 32)])
+    g.cases = [c for c in g.cases if c["name"] != "pil"]
+    for c in g.cases:
+        c["prompt"] = json.dumps({"content": [p for p in json.loads(c["prompt"])["content"] if "image" in p]})
+    g.t = {k: v for k, v in g.t.items() if k.split(".", 1)[1].startswith(("pixel", "vision", "image")) and not k.startswith("pil.")}
+    groups = [(g.t["both.pixel_values"], False), (g.t["16x32.pixel_values"], True)]
+    targets = g.train["targets"] = torch.tensor([3, 0, 20, 11, 7, 23])
+    loss = lambda: torch.nn.functional.cross_entropy(torch.cat([model.vision_model(pixel_values=p, interpolate_pos_encoding=b).pooler_output for p, b in groups]), targets)
+    descend(g, model, loss, 0.005)
     return g
 
 
@@ -527,7 +622,7 @@ FIXTURES = {
     "vit-v5": lambda n, s: vit(n, "v5", s, 7, torch.bfloat16, image=24, patch_size=6, hidden_act="quick_gelu", big=[(24, 36), (30, 18)], names=("grey.png", "shapes.png", "wide.png"))[0],
     "vit-bare-hub": lambda n, s: vit(n, "hub", s, 0, torch.float16, "30KB", image=30, patch_size=7, big=[(42, 28)])[0],
     "vit-bare-v5": lambda n, s: vit(n, "v5", s, 0, image=[20, 12], patch_size=4, pooler_output_size=20, pooler_act="gelu")[0],
-    "vit-train": lambda n, s: vit_train(n, "v5", s),
+    "vit-train": lambda n, s: encoder_train(n, "v5", s, vit, (30, 18), image=24, patch_size=6),
     "clip-hub": lambda n, s: clip(n, "hub", s, "quick_gelu", False, torch.bfloat16),
     "clip-v5": lambda n, s: clip(n, "v5", s, "gelu", True, torch.float16, big=[(32, 24)]),
     "llama-hub": lambda n, s: llama(n, "hub", s, byte_words(), LLAMA_CHAT, dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0,
@@ -539,6 +634,25 @@ FIXTURES = {
     "llava-v5": lambda n, s: llava(n, "v5", s, byte_words("<image>"), [1, -1], "full", dict(GQA, head_dim=10, tie_word_embeddings=True), dict(hidden_act="gelu"),
         torch.bfloat16, tie_word_embeddings=True, multimodal_projector_bias=False, projector_hidden_act="gelu"),
     "llava-train": lambda n, s: llava_train(n, "hub", s),
+    "deit-hub": lambda n, s: vit(n, "hub", s, 5, torch.float16, family="DeiT", head="ForImageClassificationWithTeacher", image=24, patch_size=6, big=[(30, 18)])[0],
+    "deit-v5": lambda n, s: vit(n, "v5", s, 6, torch.bfloat16, family="DeiT", image=[20, 36], patch_size=[5, 9], qkv_bias=False, names=("wide.png", "photo.jpg"))[0],
+    "deit-bare-v5": lambda n, s: vit(n, "v5", s, 0, torch.float32, "30KB", family="DeiT", image=30, patch_size=7, pooler_output_size=20, big=[(42, 28)])[0],
+    "deit-train": lambda n, s: encoder_train(n, "v5", s, vit, (30, 18), family="DeiT", head="ForImageClassificationWithTeacher", image=24, patch_size=6),
+    "dinov2-hub": lambda n, s: dinov2(n, "hub", s, 5, torch.bfloat16, use_swiglu_ffn=True, big=[(28, 28), (30, 45)], names=("clear.png", "grey.png", "tall.png"))[0],
+    "dinov2-bare-v5": lambda n, s: dinov2(n, "v5", s, 0, torch.float16, "30KB", crop=28, qkv_bias=False, hidden_act="gelu_pytorch_tanh", big=[(50, 20)])[0],
+    "dinov2-registers-v5": lambda n, s: dinov2(n, "v5", s, 4, torch.bfloat16, crop=40, registers=3, big=[(28, 28), (15, 45)])[0],
+    "dinov2-registers-bare-hub": lambda n, s: dinov2(n, "hub", s, 0, registers=4, crop=21, use_swiglu_ffn=True, mlp_ratio=3, big=[(63, 28)])[0],
+    "swin-hub": lambda n, s: swin(n, "hub", s, 5, torch.bfloat16, image=30, depths=[2, 1, 3], num_heads=[2, 2, 4], window_size=2, big=[(42, 34), (17, 50)], names=("grey.png", "tall.png", "photo.jpg"))[0],
+    "swin-v5": lambda n, s: swin(n, "v5", s, 0, torch.float16, "30KB", image=28, use_absolute_embeddings=True, qkv_bias=False, hidden_act="gelu_new", layer_norm_eps=1e-3, big=[(44, 24)])[0],
+    "swin-train": lambda n, s: encoder_train(n, "v5", s, swin, (30, 37)),
+    "swinv2-hub": lambda n, s: swin(n, "hub", s, 5, torch.float16, family="Swinv2", image=28, pretrained_window_sizes=[2, 0], big=[(42, 34), (17, 50)])[0],
+    "swinv2-v5": lambda n, s: swin(n, "v5", s, 0, family="Swinv2", image=20, depths=[2, 2, 2], num_heads=[2, 2, 4], window_size=4, qkv_bias=False, layer_norm_eps=1e-3, pretrained_window_sizes=[0, 3, 0], big=[(40, 22)])[0],
+    "swinv2-train": lambda n, s: encoder_train(n, "hub", s, swin, (24, 37), rate=0.02, family="Swinv2", embed_dim=16, num_heads=[2, 4]),
+    "siglip-hub": lambda n, s: siglip(n, "hub", s, torch.float16)[0],
+    "siglip-v5": lambda n, s: siglip(n, "v5", s, torch.bfloat16, length=18, big=[(32, 24)], hidden_act="gelu")[0],
+    "siglip-train": lambda n, s: siglip_train(n, "hub", s),
+    "dinov2-train": lambda n, s: encoder_train(n, "v5", s, dinov2, (21, 35)),
+    "dinov2-registers-train": lambda n, s: encoder_train(n, "hub", s, dinov2, (21, 42), registers=2),
 }
 
 

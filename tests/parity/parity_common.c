@@ -11,6 +11,9 @@ static int passed, failed;
 
 const char *const fixture_names[] = {
 	"vit-hub",   "vit-v5",   "vit-bare-hub", "vit-bare-v5", "vit-train",   "clip-hub", "clip-v5",
+	"deit-hub",  "deit-v5",  "deit-bare-v5", "deit-train",  "dinov2-hub",  "dinov2-bare-v5", "dinov2-registers-v5", "dinov2-registers-bare-hub",
+	"dinov2-train", "dinov2-registers-train", "swin-hub", "swin-v5", "swin-train", "swinv2-hub", "swinv2-v5", "swinv2-train",
+	"siglip-hub", "siglip-v5", "siglip-train",
 	"llama-hub", "llama-v5", "llava-hub",    "llava-v5",    "llava-train", NULL,
 };
 

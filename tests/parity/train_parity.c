@@ -1,8 +1,9 @@
 /*
- * train_parity.c - gradients and ten steps of plain SGD of a small ViT classifier and a small LLaVA against PyTorch.
+ * train_parity.c - gradients and ten steps of plain SGD of small classifiers and a small LLaVA against PyTorch.
  *
- *   ViT     pictures of two sizes (one with interpolated positions) ─► logits ─► mean cross-entropy
- *   LLaVA   two graphs, chained by a seed:
+ *   classifier  pictures of two sizes (one with interpolated positions) ─► logits ─► mean cross-entropy; of a tower its pooled row is taken for
+ *               logits
+ *   LLaVA       two graphs, chained by a seed:
  *
  *             pictures ─► tower ─► projector ─► features ─────────► text model ─► logits ─► mean cross-entropy of what follows
  *             d parameters ◄── seed ◄────────── d features ◄─────── gradient        (prompts are masked)
@@ -109,8 +110,8 @@ static void part_name(const char *first, int32_t part, bool bias, char *out, siz
 			snprintf(text, sizeof text, "%.*s%s%s", (int)(at - first), first, families[i][part], at + strlen(families[i][0]));
 	}
 	size_t n = strlen(text);
-	if (bias && n > 7 && !strcmp(text + n - 7, ".weight"))
-		snprintf(text + n - 7, sizeof text - n + 7, ".bias");
+	if (bias && n > 6 && !strcmp(text + n - 6, "weight"))
+		snprintf(text + n - 6, sizeof text - n + 6, "bias");
 	snprintf(out, room, "gradient.%s", text);
 }
 
@@ -262,6 +263,7 @@ static void vision_side(trainee *t, side *s, bool loss)
 	must(net_new(&s->n, NULL, need, (net_wants){.train = true}, &err), &err);
 	t->m->self.f->build_vision(&s->n, t->m);
 	const net_output *o = net_find(&s->n, loss ? "logits" : "image_features");
+	o = o ? o : net_find(&s->n, "vision.pooler_output");
 	s->out = o ? o->node : 0;
 	if (loss) {
 		s->target = graph_slot_column(s->n.g, "target", s->n.picked, 1);
@@ -274,12 +276,12 @@ static void vision_side(trainee *t, side *s, bool loss)
 	must(net_feed(&s->n, &run, &t->mem, &s->f, &err), &err);
 }
 
-/* ------------------------------------------------------------------------------------------------ ViT */
-static void train_vit(const char *cpu, int threads, float losses[STEPS])
+/* ------------------------------------------------------------------------------------------------ classifiers */
+static void train_classifier(const char *name, const char *cpu, int threads, float losses[STEPS])
 {
 	trainee t;
 	side s;
-	if (!trainee_open(&t, "vit-train", cpu, threads))
+	if (!trainee_open(&t, name, cpu, threads))
 		return;
 	vision_side(&t, &s, true);
 	rebus_tensor targets = wanted(&t, "targets");
@@ -364,12 +366,12 @@ static void text_side(trainee *t, side *s, text_run *r, int64_t features)
 	s->f.at[s->target] = r->target;
 }
 
-static void train_llava(const char *cpu, int threads, float losses[STEPS])
+static void train_llava(const char *name, const char *cpu, int threads, float losses[STEPS])
 {
 	trainee t;
 	side tower, text;
 	text_run r;
-	if (!trainee_open(&t, "llava-train", cpu, threads))
+	if (!trainee_open(&t, name, cpu, threads))
 		return;
 	vision_side(&t, &tower, false);
 	int64_t features = tower.f.rows[graph_node(tower.n.g, tower.out)->rows], width = graph_node(tower.n.g, tower.out)->width;
@@ -410,13 +412,25 @@ static void train_llava(const char *cpu, int threads, float losses[STEPS])
 int main(void)
 {
 	static const char *const levels[] = {"portable", "avx2", "avx512"};
-	static void (*const train[])(const char *, int, float *) = {train_vit, train_llava};
+	static const struct {
+		const char *name;
+		void (*run)(const char *, const char *, int, float *);
+	} train[] = {
+		{"vit-train", train_classifier},
+		{"deit-train", train_classifier},
+		{"dinov2-train", train_classifier},
+		{"dinov2-registers-train", train_classifier},
+		{"swin-train", train_classifier},
+		{"swinv2-train", train_classifier},
+		{"siglip-train", train_classifier},
+		{"llava-train", train_llava},
+	};
 	for (size_t i = 0; i < COUNT_OF(train); i++)
 		for (size_t v = 0; v < COUNT_OF(levels); v++) {
 			float one[STEPS] = {0}, three[STEPS] = {0};
-			train[i](levels[v], 1, one);
-			train[i](levels[v], 3, three);
-			check(!memcmp(one, three, sizeof one), "%s: other losses at 3 threads than at one", levels[v]);
+			train[i].run(train[i].name, levels[v], 1, one);
+			train[i].run(train[i].name, levels[v], 3, three);
+			check(!memcmp(one, three, sizeof one), "%s (%s): other losses at 3 threads than at one", train[i].name, levels[v]);
 		}
 	return check_report();
 }

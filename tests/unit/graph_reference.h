@@ -232,7 +232,7 @@ static void one_row(const reference *ref, const node *n, int64_t r, double *y)
 {
 	int32_t wide = ref->width[n->in[0]];
 	const double *x = ref->value[n->in[0]] + r * wide, *other = n->in[1] ? ref->value[n->in[1]] : NULL, *third = n->in[2] ? ref->value[n->in[2]] : NULL;
-	double length = 0;
+	double length = 0, first = 0;
 	if (n->op == &op_layer_norm || n->op == &op_rms_norm)
 		norm_row(n, wide, x, other, third, y);
 	else if (n->op == &op_softmax)
@@ -242,14 +242,24 @@ static void one_row(const reference *ref, const node *n, int64_t r, double *y)
 	for (int32_t i = 0; i < wide && n->op == &op_unit; i++)
 		length += x[i] * x[i];
 	for (int32_t i = 0; i < n->width; i++) {
+		int32_t head = n->op == &op_cosine ? i / n->a.head_dim : 0;
+		first = n->op == &op_cosine && i % n->a.head_dim == 0 ? 0 : first;
+		for (int32_t j = 0; j < n->a.head_dim && n->op == &op_cosine && i % n->a.head_dim == 0; j++)
+			first += x[i + j] * x[i + j];
 		if (n->op == &op_unit)
 			y[i] = x[i] / sqrt(length);
+		else if (n->op == &op_cosine)
+			y[i] = x[i] / sqrt(first) * (other ? exp(fmin(other[head], (double)n->a.factor)) : 1);
 		else if (n->op == &op_view)
 			y[i] = x[n->column + i];
 		else if (n->op == &op_add)
 			y[i] = x[i] + other[r * wide + i];
 		else if (n->op == &op_act)
 			y[i] = act_value(n->a.act, x[i]);
+		else if (n->op == &op_scale)
+			y[i] = (double)n->a.factor * x[i];
+		else if (n->op == &op_scale_columns)
+			y[i] = x[i] * other[i];
 		else if (n->op == &op_gate)
 			y[i] = act_value(n->a.act, x[i]) * other[r * wide + i];
 		for (int32_t j = 0; j < wide && n->op == &op_linear; j++)

@@ -95,6 +95,25 @@ static void build_gate(graph_case *c, int v)
 	case_out(c, graph_gate(c->g, "y", (act_kind)v, graph_view(c->g, x, 0, 21), graph_view(c->g, x, 21, 21)));
 }
 
+static void build_scale(graph_case *c, int v)
+{
+	node_id x = case_input(c, case_space(c, 9), 42);
+	if (v == 0)
+		case_out(c, graph_scale(c->g, "y", graph_view(c->g, x, 3, 21), 0.3f));
+	else
+		case_out(c, graph_scale_columns(c->g, "y", v == 1 ? x : graph_view(c->g, x, 5, 33), case_vector(c, v == 1 ? 42 : 33)));
+}
+
+/* v: 0 plain; else with a scale, one head of it beyond `most` */
+static void build_cosine(graph_case *c, int v)
+{
+	node_id x = case_input(c, case_space(c, 9), 42);
+	weight *w = v ? case_vector(c, 3) : NULL;
+	if (v)
+		((float *)(uintptr_t)w->f32)[1] = 1.5f;
+	case_out(c, graph_cosine(c->g, "y", graph_view(c->g, x, 4, 33), w, 11, 1.2f));
+}
+
 static void build_concat(graph_case *c, int v)
 {
 	space_id s = case_space(c, 7);
@@ -360,6 +379,11 @@ static const op_case cases[] = {
 	{"gate silu", build_gate, ACT_SILU},
 	{"gate tanh", build_gate, ACT_TANH},
 	{"gate sigmoid", build_gate, ACT_SIGMOID},
+	{"scale", build_scale, 0},
+	{"scale columns", build_scale, 1},
+	{"scale columns of a view", build_scale, 2},
+	{"cosine", build_cosine, 0},
+	{"cosine, scaled", build_cosine, 1},
 	{"layer norm without bias", build_norm, 0},
 	{"layer norm", build_norm, 1},
 	{"rms norm", build_norm, 2},

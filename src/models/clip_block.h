@@ -1,0 +1,41 @@
+/* clip_block.h - the blocks of CLIP's towers, and of SigLIP's, under the names both have. */
+#ifndef REBUS_CLIP_BLOCK_H
+#define REBUS_CLIP_BLOCK_H
+
+#include "models/family.h"
+
+#define CLIP_LAYER "{p}encoder.layers.{i}."
+#define CLIP_AT(m) WEIGHT_AT(block_weights, m)
+#define CLIP_SQUARE(config) .out = WEIGHT_DIM(config, hidden), .in = WEIGHT_DIM(config, hidden)
+#define CLIP_BLOCK_ROWS(config) \
+	WEIGHT_ROW(VECTOR, CLIP_LAYER "layer_norm1.weight", CLIP_AT(norm1), .out = WEIGHT_DIM(config, hidden)), \
+	WEIGHT_ROW(VECTOR, CLIP_LAYER "layer_norm1.bias", CLIP_AT(norm1_bias), .out = WEIGHT_DIM(config, hidden)), \
+	WEIGHT_ROW(LINEAR, CLIP_LAYER "self_attn.q_proj.weight", CLIP_AT(qkv), CLIP_SQUARE(config)), \
+	WEIGHT_ROW(LINEAR, CLIP_LAYER "self_attn.k_proj.weight", CLIP_AT(qkv), CLIP_SQUARE(config), .part = 1), \
+	WEIGHT_ROW(LINEAR, CLIP_LAYER "self_attn.v_proj.weight", CLIP_AT(qkv), CLIP_SQUARE(config), .part = 2), \
+	WEIGHT_ROW(BIAS, CLIP_LAYER "self_attn.q_proj.bias", CLIP_AT(qkv), .out = WEIGHT_DIM(config, hidden)), \
+	WEIGHT_ROW(BIAS, CLIP_LAYER "self_attn.k_proj.bias", CLIP_AT(qkv), .out = WEIGHT_DIM(config, hidden), .part = 1), \
+	WEIGHT_ROW(BIAS, CLIP_LAYER "self_attn.v_proj.bias", CLIP_AT(qkv), .out = WEIGHT_DIM(config, hidden), .part = 2), \
+	WEIGHT_ROW(LINEAR, CLIP_LAYER "self_attn.out_proj.weight", CLIP_AT(out), CLIP_SQUARE(config)), \
+	WEIGHT_ROW(BIAS, CLIP_LAYER "self_attn.out_proj.bias", CLIP_AT(out), .out = WEIGHT_DIM(config, hidden)), \
+	WEIGHT_ROW(VECTOR, CLIP_LAYER "layer_norm2.weight", CLIP_AT(norm2), .out = WEIGHT_DIM(config, hidden)), \
+	WEIGHT_ROW(VECTOR, CLIP_LAYER "layer_norm2.bias", CLIP_AT(norm2_bias), .out = WEIGHT_DIM(config, hidden)), \
+	WEIGHT_ROW(LINEAR, CLIP_LAYER "mlp.fc1.weight", CLIP_AT(up), .out = WEIGHT_DIM(config, mlp), .in = WEIGHT_DIM(config, hidden)), \
+	WEIGHT_ROW(BIAS, CLIP_LAYER "mlp.fc1.bias", CLIP_AT(up), .out = WEIGHT_DIM(config, mlp)), \
+	WEIGHT_ROW(LINEAR, CLIP_LAYER "mlp.fc2.weight", CLIP_AT(down), .out = WEIGHT_DIM(config, hidden), .in = WEIGHT_DIM(config, mlp)), \
+	WEIGHT_ROW(BIAS, CLIP_LAYER "mlp.fc2.bias", CLIP_AT(down), .out = WEIGHT_DIM(config, hidden))
+
+static inline rebus_status clip_heads_fit(const char *where, int64_t hidden, int64_t heads, rebus_error *err)
+{
+	if (hidden % heads)
+		return error_set(err, REBUS_FORMAT, "config.json: %s: hidden_size: %lld, expected a multiple of num_attention_heads (%lld)", where, (long long)hidden,
+			(long long)heads);
+	return REBUS_OK;
+}
+
+static inline block_options clip_block(int64_t hidden, int64_t heads, double eps, act_kind act)
+{
+	return (block_options){.heads = heads, .kv_heads = heads, .head_dim = hidden / heads, .eps = eps, .act = act, .attention = "self_attn", .mlp = "mlp"};
+}
+
+#endif
