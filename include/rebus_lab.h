@@ -63,13 +63,16 @@ typedef struct rebus_counters {
 REBUS_API rebus_counters rebus_session_counters(const rebus_session *session);
 
 /*
- * Times the parts of a prompt: the tower, the prefill, decode steps; median of `repeat` runs after one to warm up. JSON, or
- * for people. profile: the steps that cost most too.
+ * Times the parts of a prompt: the tower, the prefill, decode steps; median of `repeat` runs after one to warm up, with the
+ * operations and bytes that the shapes tell. JSON, or for people.
  */
 typedef struct rebus_bench_options {
 	int32_t repeat;     /* 5 */
 	int32_t max_tokens; /* decode steps; 32 */
-	bool profile, json;
+	bool profile, json; /* profile: what the steps cost too, by operation and by name */
+	bool shares;        /* measure this machine's peaks too (half a second, up to 256 MiB) and tell each time's share of them */
+	const char *const *pictures; /* [picture_count] files whose decoding and preprocessing is timed too, in this thread alone */
+	size_t picture_count;
 	uint8_t reserved[64];
 } rebus_bench_options;
 REBUS_API rebus_status rebus_bench(rebus_session *session, rebus_prompt *const *prompts, size_t count, const rebus_bench_options *options, rebus_text **out,

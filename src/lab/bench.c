@@ -1,27 +1,23 @@
 /*
- * bench.c - rebus_bench: the parts of a prompt timed apart, and the steps that cost most.
+ * bench.c - rebus_bench: the parts of a prompt timed apart.
  *
- *   vision    one run of the tower over all pictures        (pictures, patch tokens a second)
- *   prefill   one run of the text model over all prompts    (tokens a second)
- *   decode    one new token for every prompt                (tokens a second)
+ *   picture   decode and preprocess the picture files, one thread      (pictures a second)
+ *   vision    one run of the tower over all pictures                   (pictures a second)
+ *   text      encoders: one run of the text tower over all texts       (texts a second)
+ *   prefill   one run of the text model over all prompts               (tokens a second)
+ *   decode    one new token for every prompt                           (tokens a second)
  *
- * Every part runs once to warm up, then `repeat` times; minimum, median and maximum are given. Operations are counted from
- * the shapes of the last run: a multiply and an add are two.
+ * Every part runs once to warm up, then `repeat` times (decode: one growth, its first token to warm up). Steps are measured
+ * in the same runs: member 0 of the team looks at the clock when it leaves a step, which it does some hundred times a run.
+ * Operations and bytes are counted from the shapes of each run: a multiply and an add are two; bytes are what a step must read
+ * and write at least, weights in their file's type.
  */
+#include "lab/bench.h"
+
 #include <stdlib.h>
-#include <string.h>
+#include <sys/resource.h>
 
 #include "generate/sequences.h"
-#include "lab/report.h"
-
-enum { REPEAT_MOST = 1000, PROFILE_STEPS = 12 };
-
-typedef struct timing {
-	const char *part, *unit;
-	double seconds[REPEAT_MOST];
-	int32_t count;
-	double units, flops, bytes;
-} timing;
 
 typedef struct benching {
 	rebus_session *s;
@@ -29,76 +25,92 @@ typedef struct benching {
 	size_t count;
 	const rebus_bench_options *o;
 	arena a;
-	rebus_text *report;
-	bool first;
+	bench_result r;
 } benching;
 
-static int ascending(const void *a, const void *b)
+/* NULL: no memory */
+static bench_part *add_part(benching *b, const char *name, const char *unit)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-	return x < y ? -1 : x > y;
+	bench_part *p = arena_zero(&b->a, 1, sizeof *p);
+	if (p) {
+		p->name = name;
+		p->unit = unit;
+	}
+	return p;
 }
 
-static void count_cost(const plan *p, timing *t)
+/* Parts that timed nothing are not told. */
+static void end_part(benching *b, bench_part *p)
 {
+	if (p->count)
+		b->r.part[b->r.part_count++] = p;
+}
+
+static void start_lines(bench_part *p)
+{
+	for (int32_t i = 0; i < p->line_count; i++)
+		p->lines[i] = (bench_line){0};
+	p->flops = p->bytes = 0;
+	p->count = 0;
+}
+
+/* One timed run of a plan, whose steps stay the same from run to run. */
+static rebus_status take_run(benching *b, bench_part *p, plan *from, double seconds, rebus_error *err)
+{
+	plan_info info = plan_about(from);
 	plan_step_info s;
-	t->flops = t->bytes = 0;
-	for (int32_t i = 0; plan_step_at(p, i, &s); i++) {
-		t->flops += s.cost.flops;
-		t->bytes += s.cost.bytes;
+	if (!p->lines) {
+		p->lines = arena_zero(&b->a, (size_t)info.steps, sizeof *p->lines);
+		if (!p->lines)
+			return error_memory(err, "a profile");
+		p->line_count = info.steps;
+		p->planned = info.total;
 	}
-}
-
-static void write_timing(benching *b, timing *t)
-{
-	buf *out = &b->report->out;
-	qsort(t->seconds, (size_t)t->count, sizeof t->seconds[0], ascending);
-	double low = t->seconds[0], mid = t->seconds[t->count / 2], high = t->seconds[t->count - 1];
-	if (b->o->json) {
-		buf_text(out, b->first ? "{" : ", {");
-		report_key(out, "part");
-		buf_json(out, t->part, strlen(t->part));
-		buf_format(out, ", \"ms\": {\"min\": %.4f, \"median\": %.4f, \"max\": %.4f}, \"runs\": %d, \"%s_per_second\": %.2f, \"gflops_per_second\": %.3f}", low * 1e3,
-			mid * 1e3, high * 1e3, t->count, t->unit, t->units / mid, t->flops / mid * 1e-9);
-	} else {
-		buf_format(out, "%-8s %10.3f ms  (%.3f to %.3f, %d runs)  %10.1f %s/s  %8.2f GFLOP/s\n", t->part, mid * 1e3, low * 1e3, high * 1e3, t->count, t->units / mid,
-			t->unit, t->flops / mid * 1e-9);
+	if (p->line_count != info.steps) { /* planned anew for more rows: begin again */
+		p->lines = NULL;
+		start_lines(p);
+		return take_run(b, p, from, seconds, err);
 	}
-	b->first = false;
-}
-
-typedef struct costly {
-	plan_step_info info;
-} costly;
-
-static int dearest(const void *a, const void *b)
-{
-	const costly *x = a, *y = b;
-	return x->info.seconds > y->info.seconds ? -1 : x->info.seconds < y->info.seconds;
-}
-
-/* The steps of the last run that took longest. */
-static rebus_status write_profile(benching *b, const plan *p, rebus_error *err)
-{
-	if (!b->o->profile || b->o->json)
-		return REBUS_OK;
-	int32_t n = plan_about(p).steps;
-	costly *list = arena_get(&b->a, (size_t)n, sizeof *list);
-	double total = 0;
-	if (!list)
-		return error_memory(err, "a profile");
-	for (int32_t i = 0; i < n; i++) {
-		plan_step_at(p, i, &list[i].info);
-		total += list[i].info.seconds;
+	for (int32_t i = 0; plan_step_at(from, i, &s); i++) {
+		bench_line *l = &p->lines[i];
+		l->op = s.op;
+		l->name = s.name;
+		l->steps = 1;
+		l->rows = s.rows;
+		l->width = s.width;
+		l->seconds += s.seconds;
+		l->flops += s.cost.flops;
+		l->bytes += s.cost.bytes;
+		p->flops += s.cost.flops;
+		p->bytes += s.cost.bytes;
 	}
-	qsort(list, (size_t)n, sizeof *list, dearest);
-	for (int32_t i = 0; i < n && i < PROFILE_STEPS; i++) {
-		const plan_step_info *s = &list[i].info;
-		buf_format(&b->report->out, "    %5.1f %%  %9.3f ms  %8.2f GFLOP/s  %7.2f GB/s  %-12s [%lld, %lld]  %s\n", total > 0 ? 100 * s->seconds / total : 0.0, s->seconds * 1e3,
-			s->seconds > 0 ? s->cost.flops / s->seconds * 1e-9 : 0.0, s->seconds > 0 ? s->cost.bytes / s->seconds * 1e-9 : 0.0, s->op, (long long)s->rows,
-			(long long)s->width, s->name ? s->name : "");
-	}
+	p->seconds[p->count++] = seconds;
 	return REBUS_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ the parts */
+static rebus_status bench_pictures(benching *b, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	rebus_prompt *scratch = NULL;
+	bench_part *p = add_part(b, "picture", "pictures");
+	if (!p)
+		return error_memory(err, "timings");
+	p->units = (double)b->o->picture_count;
+	for (int32_t i = 0; i <= b->o->repeat; i++) {
+		TRY(rebus_prompt_new(b->s->m, &b->prompts[0]->options, &scratch, err));
+		double start = time_now();
+		for (size_t k = 0; k < b->o->picture_count; k++)
+			TRY(rebus_prompt_image_file(scratch, b->o->pictures[k], err));
+		if (i)
+			p->seconds[p->count++] = time_now() - start;
+		rebus_prompt_free(scratch);
+		scratch = NULL;
+	}
+	end_part(b, p);
+done:
+	rebus_prompt_free(scratch);
+	return status;
 }
 
 static rebus_status bench_vision(benching *b, plan_rows *features, rebus_error *err)
@@ -106,13 +118,13 @@ static rebus_status bench_vision(benching *b, plan_rows *features, rebus_error *
 	rebus_status status;
 	picture_list list;
 	run_rows rows;
-	timing *t = arena_zero(&b->a, 1, sizeof *t);
-	if (!t)
+	bench_part *p = add_part(b, "vision", "pictures");
+	if (!p)
 		return error_memory(err, "timings");
 	TRY(session_pictures(b->prompts, b->count, &b->a, &list, err));
 	if (!list.count)
 		return REBUS_OK;
-	*t = (timing){.part = "vision", .unit = "pictures", .units = list.count};
+	p->units = list.count;
 	for (int32_t i = 0; i <= b->o->repeat; i++) {
 		arena scratch;
 		arena_init(&scratch, b->s->m->mem.from, 0);
@@ -124,12 +136,46 @@ static rebus_status bench_vision(benching *b, plan_rows *features, rebus_error *
 			return status;
 		plan_profile(b->s->vision.p, true);
 		if (i)
-			t->seconds[t->count++] = took;
+			TRY(take_run(b, p, b->s->vision.p, took, err));
 	}
-	count_cost(b->s->vision.p, t);
-	write_timing(b, t);
-	TRY(write_profile(b, b->s->vision.p, err));
+	end_part(b, p);
 	session_output(&b->s->vision, "image_features", features, NULL);
+done:
+	return status;
+}
+
+static rebus_status bench_reading(benching *b, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	int32_t texts = 0, count = 0;
+	run_rows rows;
+	for (size_t i = 0; i < b->count; i++)
+		texts += prompt_texts(b->prompts[i]);
+	if (!texts)
+		return REBUS_OK;
+	bench_part *p = add_part(b, "text", "texts");
+	sequence *list = arena_zero(&b->a, (size_t)texts, sizeof *list);
+	if (!p || !list)
+		return error_memory(err, "timings");
+	for (size_t i = 0; i < b->count; i++)
+		for (int32_t k = 0; k < b->prompts[i]->piece_count; k++)
+			if (!b->prompts[i]->pieces[k].image)
+				TRY(prompt_text_ids(b->prompts[i], &b->a, &b->prompts[i]->pieces[k], false, &list[count++], err));
+	p->units = count;
+	for (int32_t i = 0; i <= b->o->repeat; i++) {
+		arena scratch;
+		arena_init(&scratch, b->s->m->mem.from, 0);
+		double start = time_now();
+		status = session_read(b->s, list, count, (net_wants){0}, &scratch, &rows, err);
+		double took = time_now() - start;
+		arena_free(&scratch);
+		if (status)
+			return status;
+		plan_profile(b->s->text.p, true);
+		if (i)
+			TRY(take_run(b, p, b->s->text.p, took, err));
+	}
+	end_part(b, p);
 done:
 	return status;
 }
@@ -139,39 +185,69 @@ static rebus_status bench_text(benching *b, plan_rows features, rebus_error *err
 	rebus_status status;
 	growth g = {0};
 	sequence *list;
-	timing *prefill = arena_zero(&b->a, 1, sizeof *prefill), *decode = arena_zero(&b->a, 1, sizeof *decode);
+	bench_part *prefill = add_part(b, "prefill", "tokens"), *decode = add_part(b, "decode", "tokens");
 	int32_t *next = arena_zero(&b->a, b->count, sizeof *next);
 	if (!prefill || !decode || !next)
 		return error_memory(err, "timings");
 	TRY(sequences_make(b->prompts, b->count, &b->a, &list, err));
-	*prefill = (timing){.part = "prefill", .unit = "tokens"};
-	*decode = (timing){.part = "decode", .unit = "tokens", .units = (double)b->count};
 	for (size_t i = 0; i < b->count; i++)
 		prefill->units += list[i].count;
+	decode->units = (double)b->count;
 	for (int32_t i = 0; i <= b->o->repeat; i++) {
 		growth_end(&g);
 		double start = time_now();
 		TRY(growth_begin(&g, b->s, list, (int32_t)b->count, features, b->o->max_tokens, (net_wants){0}, false, err));
-		if (i)
-			prefill->seconds[prefill->count++] = time_now() - start;
+		double took = time_now() - start;
 		plan_profile(b->s->text.p, true);
+		if (i)
+			TRY(take_run(b, prefill, b->s->text.p, took, err));
 	}
-	count_cost(b->s->text.p, prefill);
-	write_timing(b, prefill);
-	TRY(write_profile(b, b->s->text.p, err));
+	end_part(b, prefill);
 	for (int32_t i = 0; i < b->o->max_tokens; i++) { /* the ids do not matter to the time */
 		double start = time_now();
 		TRY(growth_step(&g, next, err));
-		if (i && decode->count < REPEAT_MOST)
-			decode->seconds[decode->count++] = time_now() - start;
+		double took = time_now() - start;
+		if (i && decode->count < BENCH_REPEAT_MOST)
+			TRY(take_run(b, decode, b->s->text.p, took, err));
 	}
-	if (decode->count) {
-		count_cost(b->s->text.p, decode);
-		write_timing(b, decode);
-		TRY(write_profile(b, b->s->text.p, err));
-	}
+	end_part(b, decode);
 done:
 	growth_end(&g);
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ the whole */
+static size_t most_resident(void)
+{
+	struct rusage u;
+	return getrusage(RUSAGE_SELF, &u) ? 0 : (size_t)u.ru_maxrss << 10; /* Linux counts KiB */
+}
+
+static rebus_status measure(benching *b, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	const rebus_model *m = b->s->m;
+	plan_rows features = {0};
+	b->r = (bench_result){.cpu = cpu_name(m->k->level), .threads = b->s->runner.threads, .prompts = b->count};
+	if (b->o->picture_count)
+		TRY(bench_pictures(b, err));
+	if (m->vision.f)
+		TRY(bench_vision(b, &features, err));
+	if (m->self.f->abilities & REBUS_GENERATES)
+		TRY(bench_text(b, features, err));
+	else if (m->text.f)
+		TRY(bench_reading(b, err));
+	if (!b->r.part_count) {
+		status = error_set(err, REBUS_MISUSE, "nothing to time: no picture and no prompt");
+		goto done;
+	}
+	b->r.resident = most_resident(); /* before the peaks take their buffer */
+	for (size_t i = 0; i < safetensors_count(m->weights); i++)
+		b->r.weights += safetensors_at(m->weights, i)->size;
+	if (b->o->shares)
+		TRY(peaks_measure(&b->s->runner, m->k->level, m->mem.from, &b->r.peak, err));
+	b->r.measured = b->o->shares;
+done:
 	return status;
 }
 
@@ -179,32 +255,21 @@ rebus_status rebus_bench(rebus_session *s, rebus_prompt *const *prompts, size_t 
 {
 	rebus_bench_options o = options ? *options : (rebus_bench_options){.repeat = 5, .max_tokens = 32};
 	rebus_status status;
-	plan_rows features = {0};
-	benching b = {.s = s, .prompts = prompts, .count = count, .o = &o, .first = true};
+	rebus_text *report = NULL;
+	benching b = {.s = s, .prompts = prompts, .count = count, .o = &o};
 	arena_init(&b.a, s->m->mem.from, 0);
-	if (!count || o.repeat < 1 || o.repeat > REPEAT_MOST || o.max_tokens < 0 || o.max_tokens > (1 << 20)) {
-		status = error_set(err, REBUS_MISUSE, "%zu prompts, repeat %d, max_tokens %d, expected at least one, 1 to %d, 0 to %d", count, o.repeat, o.max_tokens, REPEAT_MOST, 1 << 20);
+	if (!count || o.repeat < 1 || o.repeat > BENCH_REPEAT_MOST || o.max_tokens < 0 || o.max_tokens > (1 << 20)) {
+		status = error_set(err, REBUS_MISUSE, "%zu prompts, repeat %d, max_tokens %d, expected at least one, 1 to %d, 0 to %d", count, o.repeat,
+			o.max_tokens, BENCH_REPEAT_MOST, 1 << 20);
 		goto done;
 	}
-	TRY(report_new(s->m->mem.from, &b.report, err));
-	if (o.json)
-		buf_format(&b.report->out, "{\"cpu\": \"%s\", \"threads\": %d, \"parts\": [", cpu_name(s->m->k->level), s->runner.threads);
-	else
-		buf_format(&b.report->out, "%s, %d threads, %zu prompts\n", cpu_name(s->m->k->level), s->runner.threads, count);
-	if (s->m->vision.f)
-		TRY(bench_vision(&b, &features, err));
-	if (s->m->self.f->abilities & REBUS_GENERATES)
-		TRY(bench_text(&b, features, err));
-	if (b.first) {
-		status = error_set(err, REBUS_MISUSE, "nothing to time: no picture and no prompt");
-		goto done;
-	}
-	if (o.json)
-		buf_text(&b.report->out, "]}\n");
-	status = report_finish(b.report, out, err);
-	b.report = NULL;
+	TRY(measure(&b, err));
+	TRY(report_new(s->m->mem.from, &report, err));
+	TRY(bench_write(&b.r, o.json, o.profile, &b.a, &report->out, err));
+	status = report_finish(report, out, err);
+	report = NULL;
 done:
-	rebus_text_free(b.report);
+	rebus_text_free(report);
 	arena_free(&b.a);
 	return status;
 }

@@ -380,6 +380,17 @@ def inspect_and_bench(w):
         check(len(w.json("bench", "-m", w.model(name), "--repeat", "1", "--max-tokens", "2")[0]) > 0, f"{name}: bench")
         check(re.search(r"\d", w.good("bench", "-m", w.model(name), "--repeat", "1", "--max-tokens", "2", "--copies", "2", "--profile")), f"{name}: bench")
     llava = w.model("llava-easyvqa")
+    x = w.json("bench", "-m", llava, "--image", w.picture("llava-easyvqa", 0), "--text", "a", "--repeat", "2", "--max-tokens", "3", "--profile", "-t", "1")[0]
+    same([p["part"] for p in x["parts"]], ["picture", "vision", "prefill", "decode"], "parts of bench")
+    check(min(x["peaks"].values()) >= 0 and x["peaks"]["gflops_per_second"] > 0 and x["peaks"]["gb_per_second"] > 0, "peaks")
+    for p in x["parts"]:
+        check(0 < p["ms"]["min"] <= p["ms"]["median"] <= p["ms"]["max"], f"{p['part']}: times")
+        if p["part"] != "picture":
+            check(p["flops"] > 0 and p["bytes"] > 0 and p["planned_bytes"] > 0 and p["share"] > 0, f"{p['part']}: counts")
+            for groups in ("operations", "names"):
+                same(sum(o.get("steps", 1) for o in p[groups]), len(p["steps"]), f"{p['part']}: steps in {groups}")
+                check(abs(sum(o["flops"] for o in p[groups]) - p["flops"]) <= 1e-6 * p["flops"], f"{p['part']}: {groups} add up")
+    check(x["parts"][1]["flops"] == w.json("bench", "-m", llava, "--repeat", "1", "--max-tokens", "2")[0]["parts"][0]["flops"], "work counted by shape")
     w.json("inspect", "-m", llava, "--image", w.picture("llava-easyvqa", 0), "--text", "a", "--max-tokens", "8")
     w.bad(2, "model twice", "inspect", llava, "-m", llava)
     w.bad(2, "picture", "bench", "-m", w.model("vit-fashion"), "--text", "a")

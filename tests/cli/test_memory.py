@@ -164,7 +164,7 @@ def main():
         classify("classify, small", os.path.join(models, "vit-fashion"), False, shoe)
         ask("ask, large", path("llava"), True, [small], "what shape is in the image?", 16)
         ask("ask, large, two pictures, one of 12 megapixels", path("llava"), True, [big, small], "what shape is in the image?", 8)
-        ask("ask, large, a long text", path("llava"), True, [], "what shape is in the image? " * 200, 8)
+        ask("ask, large, a long text", path("llava"), True, [], "what shape is in the image? " * 200, 8, "--raw")
         ask("ask, large, room for a long answer", path("llava"), False, [small], "what?", 400, "-t", "1")
         classify("classify, large", path("vit"), False, colours)
         classify("classify, a picture of 12 megapixels", path("vit"), True, big)

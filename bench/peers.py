@@ -1,0 +1,364 @@
+#!/usr/bin/env python3
+"""peers.py - rebus beside PyTorch, ONNX Runtime, OpenVINO, llama.cpp and Pillow, on this machine, in the same run.
+
+    bench/peers.py                     set up what is missing, measure everything, write docs/performance.md
+    bench/peers.py --only vit1,jpeg    only these kinds of work; the others keep the numbers of their last run
+    bench/peers.py --report            only write the document anew
+
+Needs Python 3.11, about 8 GB of disk and half an hour. The peers go into a virtual environment of their own
+(--folder, build/bench), the models are made there with random weights (models.py). llama.cpp is built from the source
+package llama-cpp-python; where that fails its rows say so.
+
+    contender A: load, warm up   │ go            │ go            │        every contender is a process of its own (worker.py),
+    contender B: load, warm up   │    go         │    go         │ ...    stopped (SIGSTOP) while it is not its turn
+    contender C: load, warm up   │       go      │       go      │        median of all runs; spread: least and most
+
+A turn lasts 0.6 seconds or one run. Other programs disturb: workers get the highest priority that the system allows, and a
+turn in which others used more than a twentieth of the processors is repeated, a few times at most.
+"""
+import argparse
+import glob
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+PACKAGES = ["numpy", "pillow", "transformers==5.23.0", "onnx", "onnxruntime", "openvino", "gguf"]
+TORCH = ["torch==2.13.0+cpu", "torch==2.13.0"]  # the first is smaller, where it can be had
+SHOWN = ["torch", "transformers", "onnxruntime", "openvino", "llama_cpp_python", "pillow"]
+DISTURBED, AGAIN, LONG = 0.05, 6, 5  # share of the processors, repeats, seconds after which a turn is not repeated
+
+TOWER = ["rebus", "torch", "torch-compile", "onnxruntime", "openvino"]
+# key: title, contenders, what a run is, how often it is in a run
+WORK = {
+    "vit1": ("ViT-B/16 at 224, f32, one picture", TOWER, "pictures/s", 1),
+    "vit16": ("ViT-B/16 at 224, f32, 16 pictures", TOWER, "pictures/s", 16),
+    "clip1": ("CLIP ViT-L/14 at 224, f32, one picture", ["rebus", "torch"], "pictures/s", 1),
+    "attend1024": ("attention, 12 heads of 64, 1,024 tokens, f32", ["rebus", "torch"], "runs/s", 1),
+    "attend4096": ("attention, 12 heads of 64, 4,096 tokens, f32", ["rebus", "torch"], "runs/s", 1),
+    "jpeg": ("JPEG 1024 x 768 to 224 x 224, normalised, one thread", ["rebus", "rebus-pil", "pillow"], "pictures/s", 1),
+    "start": ("process start to the first ViT-B/16 embedding of a JPEG", ["rebus", "onnxruntime"], "runs/s", 1),
+    "decode-f32": ("one decode step, Llama of 135 million, f32 weights", ["rebus", "torch", "llama.cpp"], "tokens/s", 1),
+    "decode-bf16": ("one decode step, Llama of 135 million, bf16 weights", ["rebus", "torch", "llama.cpp"], "tokens/s", 1),
+    "sizes": ("32 pictures of 64 to 1,024 patches, ViT-B/16, f32", ["rebus", "torch-one", "torch-packed", "torch-padded"], "pictures/s", 32),
+}
+NAMES = {"torch": "PyTorch", "torch-compile": "PyTorch, torch.compile", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "pillow": "Pillow, NumPy",
+         "rebus-pil": "rebus, Pillow's arithmetic", "torch-one": "PyTorch, one at a time", "torch-packed": "PyTorch, linears packed by hand",
+         "torch-padded": "PyTorch, padded and masked"}
+MISSING = ["The same in bf16 and in int8: rebus computes in f32 only.", "CLIP ViT-L/14 in bf16, attention in bf16: the same."]
+PROFILED = {"vit1": ["vit-b16"], "vit16": ["vit-b16", "--copies", "16"], "clip1": ["clip-l14"], "decode-f32": ["llama-135m"], "decode-bf16": ["llama-135m-bf16"]}
+REPEATS = {"sizes": 2, "vit16": 4, "decode-f32": 6, "decode-bf16": 6}
+
+
+def run_quiet(command, log):
+    with open(log, "a", encoding="utf-8") as f:
+        return subprocess.run(command, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL).returncode == 0
+
+
+# ------------------------------------------------------------------------------------------------ set-up
+class Place:
+    """Where everything lies: the environment, the models, rebus, results."""
+
+    def __init__(self, folder, build):
+        self.folder, self.build = os.path.abspath(folder), os.path.abspath(build)
+        self.python = os.path.join(self.folder, "venv", "bin", "python")
+        self.models, self.log = os.path.join(self.folder, "models"), os.path.join(self.folder, "log")
+        self.results = os.path.join(self.folder, "results.json")
+        self.rebus, self.attend = os.path.join(self.build, "rebus"), os.path.join(self.build, "bench", "attend")
+
+    def library(self):
+        found = glob.glob(os.path.join(self.build, "src", "librebus.so.*.*"))
+        return next(f for f in found if os.path.isfile(f))
+
+    def set_up(self):
+        os.makedirs(self.models, exist_ok=True)
+        if not os.path.exists(self.build):
+            subprocess.run(["meson", "setup", self.build, ROOT], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["ninja", "-C", self.build, "rebus", "bench/attend"] + [os.path.relpath(f, self.build) for f in glob.glob(self.build + "/src/librebus.so.0.*.*")
+                                                                               if os.path.isfile(f)], check=True, stdout=subprocess.DEVNULL)
+        if not os.path.exists(self.python):
+            subprocess.run([sys.executable, "-m", "venv", os.path.dirname(os.path.dirname(self.python))], check=True)
+        pip = [self.python, "-m", "pip", "install", "-q"]
+        have = self.versions()
+        if "torch" not in have and not any(run_quiet(pip + [t], self.log) for t in TORCH):
+            sys.exit("peers: PyTorch cannot be installed; see " + self.log)
+        if not all(p.split("=")[0] in have for p in PACKAGES) and not run_quiet(pip + PACKAGES, self.log):
+            sys.exit("peers: the peers cannot be installed; see " + self.log)
+        if "llama_cpp_python" not in have:
+            print("building llama.cpp (some ten minutes)", flush=True)
+            run_quiet(pip + ["llama-cpp-python"], self.log)
+        make = "import models as m, sys; f = sys.argv[1]; m.photo(f), m.vit(f), m.clip(f), m.gguf(f, False), m.gguf(f, True)"
+        if not os.path.exists(self.models + "/llama-135m-bf16.gguf"):
+            print("making models", flush=True)
+            with open(self.log, "a", encoding="utf-8") as f:
+                subprocess.run([self.python, "-c", make, self.models], check=True, cwd=HERE, stdout=f, stderr=f)
+
+    def versions(self):
+        if not os.path.exists(self.python):
+            return {}
+        text = subprocess.run([self.python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+        return {p["name"].lower().replace("-", "_"): p["version"] for p in json.loads(text or "[]")}
+
+
+# ------------------------------------------------------------------------------------------------ turns
+def raise_priority(pid):
+    """As high as the system lets us: in its scheduling group, and of that group among the others."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, -20)
+        with open("/proc/%d/autogroup" % pid, "w") as f:
+            f.write("-20")
+    except OSError:
+        pass
+
+
+def busy():
+    """Processor seconds used by anyone so far, and by a process and its threads."""
+    with open("/proc/stat") as f:
+        v = [int(x) for x in f.readline().split()[1:9]]
+    return (sum(v) - v[3] - v[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def used(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        v = f.read().rsplit(")", 1)[1].split()
+    return (int(v[11]) + int(v[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Worker:
+    def __init__(self, place, work, contender, threads):
+        command = [place.python, os.path.join(HERE, "worker.py"), work, contender, str(threads), place.models, place.library()]
+        if contender == "rebus" and work.startswith("attend"):
+            command = [place.attend, work[len("attend"):], str(threads)]
+        self.log = open(place.log, "a", encoding="utf-8")
+        self.name, self.times, self.resident, self.disturbed = contender, [], 0, 0
+        spare = os.cpu_count() - (1 if work == "jpeg" else threads)
+        self.allowed = DISTURBED + max(0, spare) / os.cpu_count()
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, start_new_session=True)
+        raise_priority(self.process.pid)
+        line = self.process.stdout.readline()
+        if not line.startswith("ready "):
+            self.process.kill()
+            raise RuntimeError("%s at %s does not start; see %s" % (contender, work, place.log))
+        self.about = json.loads(line[6:])
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def turn(self):
+        pid = self.process.pid
+        for attempt in range(AGAIN + 1):
+            start, all_before, own_before = time.monotonic(), busy(), used(pid)
+            os.kill(pid, signal.SIGCONT)
+            self.process.stdin.write("go\n")
+            self.process.stdin.flush()
+            answer = json.loads(self.process.stdout.readline())
+            others = busy() - all_before - (used(pid) - own_before)
+            share = others / (time.monotonic() - start) / os.cpu_count()
+            os.kill(pid, signal.SIGSTOP)
+            if share <= self.allowed or attempt == AGAIN or time.monotonic() - start > LONG:
+                break
+            time.sleep(0.5)
+        self.disturbed += share > self.allowed
+        self.times += answer["seconds"]
+        self.resident = answer.get("resident", 0)
+        time.sleep(0.1)
+
+    def end(self):
+        os.kill(self.process.pid, signal.SIGCONT)
+        self.process.stdin.close()
+        self.process.wait(60)
+        self.log.close()
+
+
+def measure(place, work, threads, repeats):
+    workers, said = [], {}
+    for contender in WORK[work][1]:
+        try:
+            workers.append(Worker(place, work, contender, threads))
+        except RuntimeError as why:
+            said[contender] = {"why": str(why)}
+    try:
+        for _ in range(repeats):
+            for w in workers:
+                w.turn()
+    finally:
+        for w in workers:
+            w.end()
+    for w in workers:
+        said[w.name] = {"seconds": w.times, "resident": w.resident, "disturbed": w.disturbed, "turns": repeats, "about": w.about}
+    return said
+
+
+START = """import sys, numpy as np, onnxruntime as ort
+from PIL import Image
+o = ort.SessionOptions(); o.intra_op_num_threads = int(sys.argv[3])
+s = ort.InferenceSession(sys.argv[1], o, providers=["CPUExecutionProvider"])
+x = np.asarray(Image.open(sys.argv[2]).convert("RGB").resize((224, 224), 2), np.float32) / 127.5 - 1
+np.save(sys.argv[4], s.run(None, {"pixel_values": x.transpose(2, 0, 1)[None].copy()})[0][:, 0])"""
+
+
+def measure_start(place, threads, repeats):
+    """Whole processes, one after the other; wall time and the most memory they had."""
+    out = os.path.join(place.folder, "start.npy")
+    photo, vit = place.models + "/photo.jpg", place.models + "/vit-b16"
+    commands = {"rebus": [place.rebus, "embed", "-m", vit, photo, "-o", out, "-t", str(threads), "--restart"],
+                "onnxruntime": [place.python, "-c", START, vit + ".onnx", photo, str(threads), out]}
+    said = {n: {"seconds": [], "resident": 0, "disturbed": 0, "turns": repeats, "about": {}} for n in commands}
+    for i in range(repeats + 1):
+        for name, command in commands.items():
+            start = time.perf_counter()
+            p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            raise_priority(p.pid)
+            _, code, usage = os.wait4(p.pid, 0)
+            took = time.perf_counter() - start
+            p.returncode = code
+            if code:
+                raise RuntimeError("%s fails at start" % name)
+            if i:
+                said[name]["seconds"].append(took)
+                said[name]["resident"] = max(said[name]["resident"], usage.ru_maxrss << 10)
+    return said
+
+
+def raised(command):
+    p = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, stdin=subprocess.DEVNULL)
+    raise_priority(p.pid)
+    return p.communicate()[0]
+
+
+def bench_of(place, threads, args):
+    return [place.rebus, "bench", "-m", os.path.join(place.models, args[0]), "-t", str(threads), "--repeat", "3", *args[1:]]
+
+
+def peaks(place, threads):
+    best = {}
+    for _ in range(5):
+        got = json.loads(raised(bench_of(place, threads, ["vit-b16", "--json"])))["peaks"]
+        for k, v in got.items():
+            better = min if k.endswith("_us") else max
+            best[k] = better(best.get(k, v), v)
+    return best
+
+
+def machine():
+    about = {"system": "%s %s" % (platform.system(), platform.release()), "python": platform.python_version()}
+    try:
+        about["processor"] = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo").read()).group(1)
+        about["memory"] = int(re.search(r"MemTotal:\s*(\d+)", open("/proc/meminfo").read()).group(1)) >> 10
+        text = subprocess.run(["lscpu"], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout
+        about["family"] = ", ".join("%s %s" % (k, v) for k, v in re.findall(r"(CPU family|Model|Stepping):\s*(\d+)", text))
+        about["caches"] = ", ".join("%s %s" % (k, v) for k, v in re.findall(r"(L\d\w?) cache:\s*(.*?)(?: \(.*)?\n", text))
+    except (OSError, AttributeError):
+        pass
+    about["cores"] = os.cpu_count()
+    return about
+
+
+# ------------------------------------------------------------------------------------------------ the document
+def row(work, contender, said, best_peer, peak):
+    s = said[contender]
+    title = NAMES.get(contender, contender)
+    if "why" in s:
+        return "| %s | not there: %s | | | | |" % (title, s["why"].split(";")[0])
+    units = WORK[work][3]
+    median = statistics.median(s["seconds"])
+    rate = units / median
+    share = ""
+    about = next((x["about"] for x in said.values() if "about" in x and ("flops" in x["about"] or "bytes" in x["about"])), {})
+    if "flops" in about and contender != "torch-padded":
+        share = "%.0f %%" % (100 * about["flops"] / median / peak["gflops_per_second"] * 1e-9)
+    elif "bytes" in about:
+        share = "%.0f %%" % (100 * about["bytes"] / median / peak["gb_per_second"] * 1e-9)
+    memory = "%.0f MiB" % (s["resident"] / 2**20) if s["resident"] else ""
+    name = "**%s**" % title if contender.startswith("rebus") else title
+    ratio = "%.2f" % (best_peer / median) if contender.startswith("rebus") and best_peer else ""
+    return "| %s | %.1f ms (%.1f to %.1f) | %.2f %s | %s | %s | %s |" % (name, median * 1e3, min(s["seconds"]) * 1e3, max(s["seconds"]) * 1e3, rate, WORK[work][2], ratio,
+                                                                    share, memory)
+
+
+def report(place, path):
+    with open(place.results, encoding="utf-8") as f:
+        r = json.load(f)
+    m, p, out = r["machine"], r["peaks"], []
+    say = out.append
+    say("# Performance\n")
+    say("Written by `bench/peers.py`, which sets up the peers, makes the models (published sizes, random weights) and runs everything in turns; to have "
+        "numbers of your machine run it. `rebus bench -m FOLDER --profile` shows where the time of any model goes, and its share of the machine's peaks.\n")
+    say("- processor: %s (%s), %d cores used as %d threads; %s; %d MiB of memory" % (m.get("processor", "?"), m.get("family", ""), m["cores"], r["threads"],
+                                                                               m.get("caches", ""), m.get("memory", 0)))
+    say("- system: %s, Python %s" % (m["system"], m["python"]))
+    say("- versions: rebus %s; %s" % (r["rebus"], ", ".join("%s %s" % (n.replace("_", "-"), r["versions"].get(n, "missing")) for n in SHOWN)))
+    say("- peaks measured in the same run by `rebus bench`, best of five: %.0f GFLOP/s of f32 multiply-adds, %.1f GB/s read from memory; an empty step of the team "
+        "%.2f us, waking it %.0f us" % (p["gflops_per_second"], p["gb_per_second"], p["barrier_us"], p["entry_us"]))
+    say("- %s\n" % r["date"])
+    say("Times are medians (least to most) of all runs of all turns; the ratio is rebus beside the fastest peer, more than 1 is faster. The share is of the peak "
+        "arithmetic, for decode steps of the reading (all weights once a step); operations and bytes are counted as rebus does them. Memory is the most a "
+        "process had resident, mapped files in it; those of Python have Python and their libraries in them.\n")
+    for work in WORK:
+        if work not in r["work"]:
+            continue
+        said = r["work"][work]
+        peers = [statistics.median(s["seconds"]) for n, s in said.items() if "seconds" in s and not n.startswith("rebus")]
+        best = min(peers) if peers else 0
+        say("## %s\n" % WORK[work][0][:1].upper().__add__(WORK[work][0][1:]))
+        say("| | time | rate | ratio | share of peak | memory |\n|---|---|---|---|---|---|")
+        out += [row(work, c, said, best, p) for c in WORK[work][1] if c in said]
+        noisy = [c for c, s in said.items() if s.get("disturbed")]
+        if noisy:
+            say("\nOther programs disturbed %s." % ", ".join("%d of %d turns of %s" % (said[c]["disturbed"], said[c]["turns"], c) for c in noisy))
+        say("")
+        rebus = min((statistics.median(s["seconds"]) for n, s in said.items() if "seconds" in s and n.startswith("rebus")), default=0)
+        if rebus > best > 0 and work in r.get("profiles", {}):
+            say("rebus is behind here. Where its time goes (`rebus bench -m %s --profile`):\n" % " ".join(PROFILED[work]))
+            say("```\n%s```\n" % r["profiles"][work])
+    say("## Not there yet\n")
+    out += ["- " + x for x in MISSING]
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("\n".join(out) + "\n")
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("--folder", default=os.path.join(ROOT, "build", "bench"), help="environment, models, results (default: build/bench)")
+    a.add_argument("--build", default=os.path.join(ROOT, "build"), help="rebus's build folder (default: build)")
+    a.add_argument("--output", default=os.path.join(ROOT, "docs", "performance.md"))
+    a.add_argument("--only", default="", help="kinds of work, with commas: " + ",".join(WORK))
+    a.add_argument("--threads", type=int, default=2)
+    a.add_argument("--repeats", type=int, default=5, help="turns of each contender")
+    a.add_argument("--report", action="store_true", help="measure nothing")
+    o = a.parse_args()
+    place = Place(o.folder, o.build)
+    if not o.report:
+        place.set_up()
+        only = [w for w in o.only.split(",") if w] or list(WORK)
+        unknown = set(only) - set(WORK)
+        if unknown:
+            sys.exit("peers: unknown work %s" % ", ".join(sorted(unknown)))
+        r = {"work": {}, "profiles": {}}
+        if os.path.exists(place.results):
+            with open(place.results, encoding="utf-8") as f:
+                r = json.load(f)
+        r.update(machine=machine(), versions=place.versions(), threads=o.threads, peaks=peaks(place, o.threads), date=time.strftime("%Y-%m-%d"),
+                 rebus=subprocess.run([place.rebus, "--version"], capture_output=True, text=True).stdout.split()[-1])
+        for work in only:
+            print(work, flush=True)
+            repeats = min(o.repeats, REPEATS.get(work, o.repeats))
+            r["work"][work] = measure_start(place, o.threads, repeats) if work == "start" else measure(place, work, o.threads, repeats)
+            if work in PROFILED:
+                r["profiles"][work] = raised(bench_of(place, o.threads, PROFILED[work] + ["--profile"]))
+            with open(place.results + ".part", "w", encoding="utf-8") as f:
+                json.dump(r, f)
+            os.replace(place.results + ".part", place.results)
+            for name, s in r["work"][work].items():
+                print("    %-14s %s" % (name, s.get("why") or "%.2f ms" % (1e3 * statistics.median(s["seconds"]))), flush=True)
+    report(place, o.output)
+
+
+if __name__ == "__main__":
+    main()
