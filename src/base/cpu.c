@@ -4,6 +4,9 @@
 #endif
 #include "base/base.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,10 +14,21 @@
 
 static const char *const names[CPU_LEVELS] = {"portable", "avx2", "avx512", "neon"};
 
+#if defined(__x86_64__)
+/* Conversions of half precision, which the AVX2 files use; not every compiler's __builtin_cpu_supports knows the name. */
+static bool has_f16c(void)
+{
+	unsigned a, b, c, d;
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 cpu_level cpu_detect(void)
 {
 #if defined(__x86_64__)
 	__builtin_cpu_init(); /* asks the system too: no level whose registers it does not save */
+	if (!has_f16c())
+		return CPU_PORTABLE;
 	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
 	    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 		return CPU_AVX512;

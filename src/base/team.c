@@ -18,7 +18,7 @@ struct barrier {
 	_Atomic int waiting;
 	_Atomic unsigned generation;
 	_Atomic int sleepers;
-	int threads;
+	int threads, spins;
 	pthread_mutex_t lock;
 	pthread_cond_t moved;
 };
@@ -36,6 +36,7 @@ static bool barrier_init(barrier *b, int threads)
 	atomic_init(&b->generation, 0);
 	atomic_init(&b->sleepers, 0);
 	b->threads = threads;
+	b->spins = threads <= cpu_quota() ? SPINS : 0; /* with more threads than processors, whoever spins keeps another from coming */
 	if (pthread_mutex_init(&b->lock, NULL))
 		return false;
 	if (pthread_cond_init(&b->moved, NULL)) {
@@ -73,7 +74,7 @@ void barrier_wait(barrier *b)
 		pthread_mutex_unlock(&b->lock);
 		return;
 	}
-	for (int i = 0; i < SPINS; i++) {
+	for (int i = 0; i < b->spins; i++) {
 		if (atomic_load_explicit(&b->generation, memory_order_acquire) != now)
 			return;
 		pause_briefly();
