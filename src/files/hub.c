@@ -41,7 +41,8 @@ rebus_status hub_folder(arena *a, const char *name, const char **out, rebus_erro
 	file_map f;
 	rebus_status status = file_open(&f, ref, 256, true, a->from, NULL);
 	if (status)
-		return status == REBUS_MEMORY ? error_memory(err, name) : error_set(err, REBUS_IO, "%s: no such folder, and not in the Hugging Face cache (%s)", name, root);
+		return status == REBUS_MEMORY ? error_memory(err, name) : error_set(err, REBUS_IO,
+			"%s: no such folder, and not in the Hugging Face cache (%s)", name, root);
 	size_t n = f.size;
 	while (n && strchr("\r\n \t", f.data[n - 1]))
 		n--;

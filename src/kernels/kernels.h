@@ -169,7 +169,8 @@ typedef struct kernels {
 	void (*rms_norm)(int64_t rows, int64_t width, const float *x, int64_t ldx, const float *w, float eps, float *y, int64_t ldy);
 	void (*norm_stats)(int64_t rows, int64_t width, const float *x, int64_t ldx, float eps, bool rms, float *stats);
 	/* dx = rstd * (g - mean(g) - xhat * mean(g * xhat)), g = dy * w, xhat = (x - mean) * rstd; rms: without mean(g) */
-	void (*norm_dx)(int64_t rows, int64_t width, const float *x, int64_t ldx, const float *stats, const float *w, bool rms, const float *dy, int64_t lddy, float *dx, int64_t lddx);
+	void (*norm_dx)(int64_t rows, int64_t width, const float *x, int64_t ldx, const float *stats, const float *w, bool rms,
+		const float *dy, int64_t lddy, float *dx, int64_t lddx);
 	/* dw[c] = sum over rows, ascending, of dy * xhat, for columns [c0, c1); dw points at column 0 */
 	void (*norm_dw)(int64_t rows, int64_t c0, int64_t c1, const float *x, int64_t ldx, const float *stats, const float *dy, int64_t lddy, float *dw);
 
@@ -191,7 +192,8 @@ typedef struct kernels {
 	/* ---- rotary: rows of `heads` heads of head_dim; cos_sin [rows, 2 * half] holds cos then sin, half = pairs rotated.
 	 * pairing 0 (half-split): (x[i], x[i + half]); 1 (interleaved): (x[2i], x[2i + 1]). y1 = x1 c - x2 s, y2 = x2 c + x1 s;
 	 * dims from 2 * half on are copied. sign -1 rotates back (the gradient). May be in place. */
-	void (*rotate)(int64_t rows, int32_t heads, int32_t head_dim, int32_t half, int pairing, float sign, const float *x, int64_t ldx, const float *cos_sin, int64_t ldc, float *y, int64_t ldy);
+	void (*rotate)(int64_t rows, int32_t heads, int32_t head_dim, int32_t half, int pairing, float sign, const float *x,
+		int64_t ldx, const float *cos_sin, int64_t ldc, float *y, int64_t ldy);
 
 	/* ---- softmax of each row; row_max and sum in a fixed order. Own exp. -INFINITY gives 0; a row of all -INFINITY gives 0. */
 	void (*softmax)(int64_t rows, int64_t width, const float *x, int64_t ldx, float *y, int64_t ldy);
