@@ -2,6 +2,8 @@
  * fuzz_tokenizer.c - hostile tokenizer files, and hostile texts for good ones.
  *
  *   input = tokenizer.json [ NUL tokenizer_config.json [ NUL text ] ]      without a text the file itself is the text
+ *         | M SentencePiece model                                         read for each class that reads one
+ *         | V vocab.txt | W vocab.json NUL merges.txt
  *
  * What opens is used: the text is encoded with and without special tokens and as a pair, the ids are decoded at once and one
  * by one, and every text and piece must be valid UTF-8.
@@ -38,9 +40,56 @@ static void decode(const tokenizer *t, const ids *list)
 	buf_free(&whole);
 }
 
+static void use(const text_files *f, const char *text, size_t text_size)
+{
+	arena a;
+	tokenizer *t = NULL;
+	ids list, types;
+	arena_init(&a, NULL, 64 << 20);
+	ids_init(&list, NULL, 1 << 20);
+	ids_init(&types, NULL, 1 << 20);
+	if (text_open_memory(&a, f, &t, NULL) == REBUS_OK) {
+		text_encode(t, text, text_size, true, &list, NULL);
+		text_encode_pair(t, text, text_size / 2, text + text_size / 2, text_size - text_size / 2, false, &list, &types, NULL);
+		decode(t, &list);
+	}
+	text_close(t);
+	ids_free(&list);
+	ids_free(&types);
+	arena_free(&a);
+}
+
+/* Older files, for each class that reads them; the file's own bytes are the text. */
+static void use_old(char kind, const char *s, size_t size)
+{
+	static const char *const classes[] = {"{\"tokenizer_class\":\"T5Tokenizer\"}", "{\"tokenizer_class\":\"LlamaTokenizer\"}",
+	                                      "{\"tokenizer_class\":\"GemmaTokenizer\"}", "{\"tokenizer_class\":\"BertTokenizer\"}",
+	                                      "{\"tokenizer_class\":\"CLIPTokenizer\"}"};
+	const char *nul = kind == 'W' && size ? memchr(s, 0, size) : NULL;
+	size_t first = nul ? (size_t)(nul - s) : size;
+	text_files f = {.sentencepiece_name = "spiece.model"};
+	if (kind == 'M')
+		f.sentencepiece = (text_file){s, size};
+	if (kind == 'V')
+		f.vocab_txt = (text_file){s, size};
+	if (kind == 'W') {
+		f.vocab_json = (text_file){s, first};
+		f.merges_txt = nul ? (text_file){nul + 1, size - first - 1} : (text_file){"", 0};
+	}
+	for (size_t i = kind == 'M' ? 0 : kind == 'V' ? 3 : 4; i < (kind == 'M' ? 3u : kind == 'V' ? 4u : 5u); i++) {
+		f.tokenizer_config = classes[i];
+		f.tokenizer_config_size = strlen(classes[i]);
+		use(&f, s, size > TEXT_MOST ? TEXT_MOST : size);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *s = (const char *)data;
+	if (size && (s[0] == 'M' || s[0] == 'V' || s[0] == 'W')) {
+		use_old(s[0], s + 1, size - 1);
+		return 0;
+	}
 	text_files f = {.tokenizer_json = s, .tokenizer_json_size = size};
 	const char *text = s;
 	size_t text_size = size;
@@ -59,20 +108,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (f.tokenizer_config && !f.tokenizer_config_size)
 		f.tokenizer_config = NULL;
 	text_size = text_size > TEXT_MOST ? TEXT_MOST : text_size;
-	arena a;
-	tokenizer *t = NULL;
-	ids list, types;
-	arena_init(&a, NULL, 64 << 20);
-	ids_init(&list, NULL, 1 << 20);
-	ids_init(&types, NULL, 1 << 20);
-	if (text_open_memory(&a, &f, &t, NULL) == REBUS_OK) {
-		text_encode(t, text, text_size, true, &list, NULL);
-		text_encode_pair(t, text, text_size / 2, text + text_size / 2, text_size - text_size / 2, false, &list, &types, NULL);
-		decode(t, &list);
-	}
-	text_close(t);
-	ids_free(&list);
-	ids_free(&types);
-	arena_free(&a);
+	use(&f, text, text_size);
 	return 0;
 }

@@ -20,8 +20,8 @@
  * LlamaTokenizer over a byte-level file gets the plain class.
  *
  * Reference: transformers 5.23.0, models/auto/tokenization_auto.py, tokenization_utils_tokenizers.py, and tokenization_*.py of
- * models/{bert,clip,gpt2,llama,qwen2,gemma,siglip2,t5}. There add_bos_token and add_eos_token of tokenizer_config.json are dropped when a
- * tokenizer.json exists, so they are not read here either. Classes not listed (their models come later) are read as plain.
+ * models/{bert,clip,gpt2,llama,qwen2,gemma,siglip2,t5}. There add_bos_token and add_eos_token of tokenizer_config.json are
+ * dropped when a tokenizer.json exists; without one they count (vocab_files.c). Classes not listed (their models come later) are read as plain.
  */
 #include <string.h>
 
@@ -268,7 +268,8 @@ static rebus_status options(arena *a, class_rule *r, const json *config, rebus_e
 	return REBUS_OK;
 }
 
-rebus_status rule_choose(arena *a, const json *tokenizer_config, const json *config, const char *text, size_t n, class_rule *out, rebus_error *err)
+rebus_status rule_choose(arena *a, const json *tokenizer_config, const json *config, const char *text, size_t n,
+	class_rule *out, rebus_error *err)
 {
 	class_rule r = *choose(tokenizer_config, config, text, n);
 	rebus_status status = options(a, &r, tokenizer_config, err);

@@ -36,7 +36,8 @@ static rebus_status bert_read(tokenizer *t, const json *j, rebus_error *err)
 	bool clean, spaced, lowered, bare;
 	if (!json_flag(json_get(j, "clean_text"), &clean) || !json_flag(json_get(j, "handle_chinese_chars"), &spaced) ||
 	    !json_flag(json_get(j, "lowercase"), &lowered))
-		return error_set(err, REBUS_FORMAT, "tokenizer.json: normalizer: BertNormalizer needs clean_text, handle_chinese_chars and lowercase");
+		return error_set(err, REBUS_FORMAT, "tokenizer.json: normalizer: BertNormalizer needs clean_text, handle_chinese_chars "
+		                                    "and lowercase");
 	if (!json_flag(json_get(j, "strip_accents"), &bare))
 		bare = lowered;
 	const norm_step steps[] = {{.kind = NORM_CLEAN}, {.kind = NORM_IDEOGRAPHS}, {.kind = NORM_FORM, .form = UNICODE_NFD},

@@ -139,7 +139,8 @@ rebus_status post_class(tokenizer *t, post_kind kind, rebus_error *err)
 	if (t->named_id[TEXT_EOS] < 0 || (kind == POST_CLIP && t->named_id[TEXT_BOS] < 0))
 		return error_set(err, REBUS_FORMAT, "tokenizer_config.json: %s needs %s", t->info.class_name,
 		                 kind == POST_CLIP ? "bos_token and eos_token" : "eos_token");
-	return kind == POST_CLIP ? around(t, t->named_id[TEXT_BOS], t->named_id[TEXT_EOS], true, err) : ended(t, t->named_id[TEXT_EOS], err);
+	return kind == POST_CLIP ? around(t, t->named_id[TEXT_BOS], t->named_id[TEXT_EOS], true, err) : ended(t,
+		t->named_id[TEXT_EOS], err);
 }
 
 static rebus_status around_read(tokenizer *t, const json *j, bool roberta, rebus_error *err)

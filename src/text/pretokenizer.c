@@ -57,7 +57,8 @@ static rebus_status metaspace_read(tokenizer *t, const json *j, pre_step *step, 
 	if ((scheme && step->scheme == SCHEME_ALWAYS && !json_is(scheme, "always")) || (!prefix && step->scheme != SCHEME_NEVER))
 		return error_set(err, REBUS_FORMAT, "tokenizer.json: Metaspace: prepend_scheme is not first, never or always, or contradicts "
 		                                    "add_prefix_space");
-	rebus_status status = span_need(json_get(j, "replacement"), t->arena, &step->find, "tokenizer.json: Metaspace: replacement is not a character", err);
+	rebus_status status = span_need(json_get(j, "replacement"), t->arena, &step->find,
+		"tokenizer.json: Metaspace: replacement is not a character", err);
 	if (!status && (!step->find.n || utf8_get(step->find.s, step->find.n, &cp) != step->find.n))
 		status = error_set(err, REBUS_FORMAT, "tokenizer.json: Metaspace: replacement is not one character");
 	return status;
@@ -85,7 +86,8 @@ static rebus_status delimiter_read(tokenizer *t, const json *j, rebus_error *err
 	uint32_t cp;
 	rebus_status status = step_new(t, PRE_SPLIT, &step, err);
 	if (!status)
-		status = span_need(json_get(j, "delimiter"), t->arena, &step->find, "tokenizer.json: CharDelimiterSplit: delimiter is not a character", err);
+		status = span_need(json_get(j, "delimiter"), t->arena, &step->find,
+			"tokenizer.json: CharDelimiterSplit: delimiter is not a character", err);
 	if (!status && (!step->find.n || utf8_get(step->find.s, step->find.n, &cp) != step->find.n))
 		status = error_set(err, REBUS_FORMAT, "tokenizer.json: CharDelimiterSplit: delimiter is not one character");
 	return status;

@@ -66,7 +66,8 @@ static const json *extra_list(const text_trees *j, bool *early)
 		return extra;
 	if (additional && *early)
 		return additional;
-	if (*early && (json_has(j->tokenizer_config, "extra_special_tokens") || json_has(j->tokenizer_config, "additional_special_tokens")))
+	if (*early && (json_has(j->tokenizer_config, "extra_special_tokens") || json_has(j->tokenizer_config,
+			"additional_special_tokens")))
 		return NULL;
 	*early = false;
 	const json *pieces = json_get(j->tokenizer, "pieces_added"); /* in the place of additional_special_tokens */
@@ -131,7 +132,8 @@ static rebus_status sentinels_wanted(const class_rule *rule, const text_trees *j
 	if (json_has(config, "extra_ids") && (!json_int(json_get(config, "extra_ids"), &count) || count < 0 || count > EXTRAS_MOST))
 		return error_set(err, REBUS_FORMAT, "tokenizer_config.json: extra_ids is not a number from 0 to %d", EXTRAS_MOST);
 	if (have && count > 0 && (size_t)count != have)
-		return error_set(err, REBUS_FORMAT, "tokenizer_config.json: extra_ids %d, but additional_special_tokens lists %zu of them", (int)count, have);
+		return error_set(err, REBUS_FORMAT, "tokenizer_config.json: extra_ids %d, but additional_special_tokens lists %zu of them",
+			(int)count, have);
 	*out = have ? 0 : (size_t)count;
 	return REBUS_OK;
 }

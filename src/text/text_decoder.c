@@ -12,16 +12,11 @@
  *
  * What is left is joined; without a decoder with spaces between. CLIPTokenizer then turns </w> into a space and strips.
  * Reference: tokenizers 0.23, src/decoders; transformers 5, tokenization_clip.py and clean_up_tokenization.
- *
- * Streaming. The last ids are a window; the window's text only grows at its end as ids are pushed, and what can still
- * change there is held back: U+FFFD at the end (bytes of an unfinished character), a run of byte tokens. When all of a long
- * window's text was given out, its older ids are dropped, since they cannot matter any more.
+ * text_stream.c decodes id by id.
  */
 #include <string.h>
 
 #include "text/text_inside.h"
-
-enum { WINDOW_MOST = 96, WINDOW_KEPT = 24, TOKEN_BYTES = 12 };
 
 /* ------------------------------------------------------------------------------------------------ reading */
 static rebus_status one_char(const json *j, arena *a, text_span *out, const char *or_else, rebus_error *err)
@@ -35,7 +30,8 @@ static rebus_status one_char(const json *j, arena *a, text_span *out, const char
 
 static rebus_status replace_read(tokenizer *t, const json *j, decode_step *step, rebus_error *err)
 {
-	rebus_status status = span_need(json_get(j, "content"), t->arena, &step->put, "tokenizer.json: decoder: Replace without content", err);
+	rebus_status status = span_need(json_get(j, "content"), t->arena, &step->put,
+		"tokenizer.json: decoder: Replace without content", err);
 	return status ? status : pattern_read(t, j, "tokenizer.json: decoder: Replace", &step->find, &step->regex, err);
 }
 
@@ -68,20 +64,23 @@ static rebus_status step_read(tokenizer *t, const json *j, rebus_error *err)
 		return replace_read(t, j, step, err);
 	case DECODE_METASPACE:
 		step->scheme = json_is(json_get(j, "prepend_scheme"), "never") ? SCHEME_NEVER : SCHEME_ALWAYS;
-		return one_char(json_get(j, "replacement"), t->arena, &step->find, "tokenizer.json: decoder: Metaspace: replacement is not one character", err);
+		return one_char(json_get(j, "replacement"), t->arena, &step->find,
+			"tokenizer.json: decoder: Metaspace: replacement is not one character", err);
 	case DECODE_STRIP:
 		if (!json_int(json_get(j, "start"), &start) || !json_int(json_get(j, "stop"), &stop) || start < 0 || stop < 0)
 			return error_set(err, REBUS_FORMAT, "tokenizer.json: decoder: Strip needs one character, start and stop");
 		step->start = (size_t)start;
 		step->stop = (size_t)stop;
-		return one_char(json_get(j, "content"), t->arena, &step->find, "tokenizer.json: decoder: Strip needs one character, start and stop", err);
+		return one_char(json_get(j, "content"), t->arena, &step->find,
+			"tokenizer.json: decoder: Strip needs one character, start and stop", err);
 	case DECODE_SUFFIX:
 		status = span_need(json_get(j, "suffix"), t->arena, &step->find, "tokenizer.json: decoder: BPEDecoder without suffix", err);
 		return status || step->find.n ? status : error_set(err, REBUS_FORMAT, "tokenizer.json: decoder: BPEDecoder without suffix");
 	case DECODE_WORDPIECE:
 		if (!json_flag(json_get(j, "cleanup"), &step->clean))
 			return error_set(err, REBUS_FORMAT, "tokenizer.json: decoder: WordPiece without prefix and cleanup");
-		return span_need(json_get(j, "prefix"), t->arena, &step->find, "tokenizer.json: decoder: WordPiece without prefix and cleanup", err);
+		return span_need(json_get(j, "prefix"), t->arena, &step->find,
+			"tokenizer.json: decoder: WordPiece without prefix and cleanup", err);
 	case DECODE_BYTES:
 	case DECODE_FALLBACK:
 	case DECODE_FUSE:
@@ -146,7 +145,7 @@ static int hex_value(char c)
 }
 
 /* The byte of a token <0x0A>; -1: none. Rust's from_str_radix also takes a plus sign. */
-static int fallback_byte(const char *s, size_t n)
+int decoder_byte(const char *s, size_t n)
 {
 	if (n != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>')
 		return -1;
@@ -178,7 +177,7 @@ static void fallback_step(const text_pieces *in, text_pieces *out)
 	for (size_t i = 0; i < pieces_count(in); i++) {
 		const text_piece *p = pieces_at(in, i);
 		const char *s = pieces_text(in, i);
-		int byte = fallback_byte(s, p->size);
+		int byte = decoder_byte(s, p->size);
 		if (byte >= 0) {
 			buf_byte(&out->text, byte);
 			continue;
@@ -192,7 +191,7 @@ static void fallback_step(const text_pieces *in, text_pieces *out)
 	run_end(run, out);
 }
 
-static void replace_literal(const char *s, size_t n, text_span find, const char *put, size_t put_size, buf *out)
+void decoder_replace(const char *s, size_t n, text_span find, const char *put, size_t put_size, buf *out)
 {
 	for (size_t at = 0; at < n;) {
 		size_t hit = text_find(s, n, at, find);
@@ -207,13 +206,15 @@ static void replace_literal(const char *s, size_t n, text_span find, const char 
 static void clean_up(bool wordpiece, buf *out, size_t from, buf *spare)
 {
 	static const char *const pairs[][2] = {{" .", "."},   {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
-	                                       {" n't", "n't"}, {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+	                                       {" n't", "n't"}, {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"},
+		{" 're", "'re"}};
 	for (size_t i = 0; i < COUNT_OF(pairs); i++) {
 		text_span find = {pairs[i][0], strlen(pairs[i][0])};
-		if (out->size <= from || (find.n == 7 && !wordpiece) || text_find(out->data + from, out->size - from, 0, find) == out->size - from)
+		if (out->size <= from || (find.n == 7 && !wordpiece) || text_find(out->data + from, out->size - from, 0,
+				find) == out->size - from)
 			continue;
 		spare->size = 0;
-		replace_literal(out->data + from, out->size - from, find, pairs[i][1], strlen(pairs[i][1]), spare);
+		decoder_replace(out->data + from, out->size - from, find, pairs[i][1], strlen(pairs[i][1]), spare);
 		out->size = from;
 		buf_add(out, spare->data, spare->size);
 		if (spare->failed)
@@ -232,7 +233,7 @@ static rebus_status replace_step(const decode_step *step, const text_pieces *in,
 		const char *s = pieces_text(in, i);
 		size_t from = out->text.size;
 		if (!step->regex) {
-			replace_literal(s, p->size, step->find, step->put.s, step->put.n, &out->text);
+			decoder_replace(s, p->size, step->find, step->put.s, step->put.n, &out->text);
 		} else if (p->size) {
 			regex_at at = {0};
 			size_t done_to = 0;
@@ -278,7 +279,7 @@ static void token_step(const decode_step *step, const text_pieces *in, text_piec
 		else if (step->kind == DECODE_FUSE)
 			buf_add(&out->text, s, p->size);
 		else /* METASPACE and SUFFIX */
-			replace_literal(s, p->size, step->find, " ", edge ? 0 : 1, &out->text);
+			decoder_replace(s, p->size, step->find, " ", edge ? 0 : 1, &out->text);
 		if (step->kind != DECODE_FUSE)
 			token_end(out, from);
 	}
@@ -328,7 +329,8 @@ static rebus_status step_run(const decode_step *step, const text_pieces *in, tex
 }
 
 /* Tokens through the decoder's steps, joined; without what comes after the decoder. */
-rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf room[DECODE_ROOM], buf *out, rebus_error *err)
+rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf room[DECODE_ROOM], buf *out,
+	rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	text_pieces now = {room[0], room[1]}, next = {room[2], room[3]};
@@ -368,13 +370,13 @@ done:
 	return status;
 }
 
-static void room_begin(buf room[DECODE_ROOM], const rebus_allocator *from)
+void decoder_room_begin(buf room[DECODE_ROOM], const rebus_allocator *from)
 {
 	for (int i = 0; i < DECODE_ROOM; i++)
 		buf_init(&room[i], from, i % 2 ? (size_t)4 * WORK_MOST : WORK_MOST);
 }
 
-static void room_free(buf room[DECODE_ROOM])
+void decoder_room_free(buf room[DECODE_ROOM])
 {
 	for (int i = 0; i < DECODE_ROOM; i++)
 		buf_free(&room[i]);
@@ -387,7 +389,7 @@ static bool python_blank(uint32_t cp)
 }
 
 /* Where str.strip() starts and ends. */
-static void strip_bounds(const char *s, size_t n, size_t *from, size_t *end)
+void decoder_strip(const char *s, size_t n, size_t *from, size_t *end)
 {
 	uint32_t cp;
 	size_t k;
@@ -412,7 +414,7 @@ rebus_status text_decode(const tokenizer *t, const int32_t *id, size_t n, bool s
 	buf plain, spaced, room[DECODE_ROOM];
 	buf_init(&plain, t->from, WORK_MOST);
 	buf_init(&spaced, t->from, WORK_MOST);
-	room_begin(room, t->from);
+	decoder_room_begin(room, t->from);
 	if (!t->strip_decoded && !t->clean_up) {
 		status = decoder_run(t, id, n, skip_special, room, out, err);
 		goto done;
@@ -420,9 +422,9 @@ rebus_status text_decode(const tokenizer *t, const int32_t *id, size_t n, bool s
 	TRY(decoder_run(t, id, n, skip_special, room, &plain, err));
 	if (t->strip_decoded && plain.size) {
 		size_t from, end;
-		replace_literal(plain.data, plain.size, t->bpe.o.suffix, " ", 1, &spaced);
+		decoder_replace(plain.data, plain.size, t->bpe.o.suffix, " ", 1, &spaced);
 		TRY(buf_check(&spaced, err, "a decoded text"));
-		strip_bounds(spaced.data, spaced.size, &from, &end);
+		decoder_strip(spaced.data, spaced.size, &from, &end);
 		plain.size = 0;
 		buf_add(&plain, spaced.data + from, end - from);
 	}
@@ -435,208 +437,6 @@ rebus_status text_decode(const tokenizer *t, const int32_t *id, size_t n, bool s
 done:
 	buf_free(&plain);
 	buf_free(&spaced);
-	room_free(room);
-	return status;
-}
-
-/* ------------------------------------------------------------------------------------------------ streaming */
-/* Room for a window of ordinary tokens, so that later ones ask for none. A failure is kept, and seen by the next push. */
-static void reserve(buf *b, size_t each)
-{
-	static const char blank[(size_t)WINDOW_MOST * sizeof(text_piece)];
-	buf_add(b, blank, WINDOW_MOST * each);
-	b->size = 0;
-}
-
-void text_stream_begin(text_stream *s, const tokenizer *t, bool skip_special)
-{
-	*s = (text_stream){.t = t, .skip_special = skip_special};
-	ids_init(&s->window, t->from, 0);
-	buf_init(&s->text, t->from, WORK_MOST);
-	buf_init(&s->held, t->from, WORK_MOST);
-	room_begin(s->room, t->from);
-	buf_init(&s->plain, t->from, WORK_MOST);
-	buf *texts[] = {&s->text, &s->held, &s->plain, &s->room[0], &s->room[2], &s->room[4]};
-	for (size_t i = 0; i < COUNT_OF(texts); i++)
-		reserve(texts[i], TOKEN_BYTES);
-	reserve(&s->window.bytes, sizeof(int32_t));
-	reserve(&s->room[1], sizeof(text_piece));
-	reserve(&s->room[3], sizeof(text_piece));
-}
-
-rebus_status text_stream_ready(const text_stream *s, rebus_error *err)
-{
-	const buf *all[] = {&s->window.bytes, &s->text, &s->held, &s->plain, &s->room[0], &s->room[1], &s->room[2], &s->room[3], &s->room[4]};
-	for (size_t i = 0; i < COUNT_OF(all); i++)
-		if (all[i]->failed)
-			return error_memory(err, "a decoded text");
-	return REBUS_OK;
-}
-
-void text_stream_free(text_stream *s)
-{
-	ids_free(&s->window);
-	buf_free(&s->text);
-	buf_free(&s->held);
-	room_free(s->room);
-	buf_free(&s->plain);
-}
-
-static size_t steps_of(const tokenizer *t, decode_kind kind)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < t->decode_count; i++)
-		n += t->decodes[i].kind == kind && (kind != DECODE_STRIP || t->decodes[i].stop);
-	return n;
-}
-
-/* Nothing is sure before the end: clean-up, a Strip on the right, bytes within bytes, replacing in what was joined. */
-static bool hold_all(const tokenizer *t)
-{
-	bool joined = false;
-	for (size_t i = 0; i < t->decode_count; i++) {
-		const decode_step *step = &t->decodes[i];
-		if (step->kind == DECODE_REPLACE && (step->regex || joined))
-			return true;
-		joined = joined || step->kind == DECODE_FUSE || step->kind == DECODE_BYTES;
-	}
-	return t->clean_up || steps_of(t, DECODE_STRIP) || steps_of(t, DECODE_BYTES) > 1;
-}
-
-/* Bytes at the end of the window's text that later ids may change. */
-static size_t unsure(const text_stream *s, const char *text, size_t n)
-{
-	size_t end = n;
-	while (end >= 3 && memcmp(text + end - 3, "\xEF\xBF\xBD", 3) == 0)
-		end -= 3;
-	if (s->t->strip_decoded) { /* the beginning of </w> */
-		text_span suffix = s->t->bpe.o.suffix;
-		for (size_t k = suffix.n - 1; k > 0; k--)
-			if (end >= k && memcmp(text + end - k, suffix.s, k) == 0)
-				return n - end + k;
-	}
-	return n - end;
-}
-
-static bool ends_in_byte_run(const text_stream *s)
-{
-	const int32_t *id = ids_data(&s->window);
-	for (size_t i = ids_count(&s->window); i-- > 0;) {
-		size_t n;
-		const char *token = text_token(s->t, id[i], &n);
-		if (!token || (s->skip_special && text_is_special(s->t, id[i])))
-			continue;
-		return fallback_byte(token, n) >= 0;
-	}
-	return false;
-}
-
-/* The window's text as far as it is part of the stream, in s->text. */
-static rebus_status window_decode(text_stream *s, rebus_error *err)
-{
-	s->text.size = 0;
-	if (!s->t->strip_decoded)
-		return decoder_run(s->t, ids_data(&s->window), ids_count(&s->window), s->skip_special, s->room, &s->text, err);
-	buf *plain = &s->plain;
-	plain->size = 0;
-	rebus_status status = decoder_run(s->t, ids_data(&s->window), ids_count(&s->window), s->skip_special, s->room, plain, err);
-	if (status == REBUS_OK && plain->size) {
-		size_t held = unsure(s, plain->data, plain->size); /* in characters that </w> has not eaten: keep it as it is */
-		replace_literal(plain->data, plain->size - held, s->t->bpe.o.suffix, " ", 1, &s->text);
-		buf_add(&s->text, plain->data + plain->size - held, held);
-		status = buf_check(&s->text, err, "a decoded text");
-	}
-	return status;
-}
-
-/* Moves the window's text up to `end` into held, then gives out of held what stripping cannot take any more. */
-static void give(text_stream *s, size_t end, const char **piece, size_t *n)
-{
-	while (s->done < end && ((unsigned char)s->text.data[s->done] & 0xC0) == 0x80) /* a decoder that took back what it gave */
-		s->done++;
-	if (end > s->done) {
-		buf_add(&s->held, s->text.data + s->done, end - s->done);
-		s->done = end;
-	}
-	s->given = s->held.size;
-	if (s->t->strip_decoded && s->held.size) {
-		size_t from, stop;
-		strip_bounds(s->held.data, s->held.size, &from, &stop);
-		if (!s->started && from) {
-			memmove(s->held.data, s->held.data + from, s->held.size - from);
-			s->held.size -= from;
-			stop -= from;
-		} else if (s->started && stop == from) {
-			stop = 0; /* nothing but blanks: they may be the last */
-		}
-		s->given = stop;
-	}
-	s->started = s->started || s->given;
-	*piece = s->held.data ? s->held.data : "";
-	*n = s->given;
-}
-
-/* Forgets the piece that the last call gave out. */
-static void forget(text_stream *s)
-{
-	if (s->given && s->held.size > s->given)
-		memmove(s->held.data, s->held.data + s->given, s->held.size - s->given);
-	s->held.size -= s->given;
-	s->given = 0;
-}
-
-static rebus_status window_shrink(text_stream *s, rebus_error *err)
-{
-	size_t n = ids_count(&s->window);
-	if (n < WINDOW_MOST || s->done != s->text.size || ends_in_byte_run(s) || hold_all(s->t))
-		return REBUS_OK;
-	memmove(s->window.bytes.data, s->window.bytes.data + (n - WINDOW_KEPT) * sizeof(int32_t), WINDOW_KEPT * sizeof(int32_t));
-	s->window.bytes.size = WINDOW_KEPT * sizeof(int32_t);
-	rebus_status status = window_decode(s, err);
-	s->done = s->text.size;
-	return status;
-}
-
-rebus_status text_stream_push(text_stream *s, int32_t id, const char **piece, size_t *n, rebus_error *err)
-{
-	rebus_status status = REBUS_OK;
-	const char *out = "";
-	size_t size = 0;
-	forget(s);
-	TRY(window_shrink(s, err));
-	ids_add(&s->window, id);
-	TRY(ids_check(&s->window, err));
-	if (!hold_all(s->t)) {
-		TRY(window_decode(s, err));
-		bool run = steps_of(s->t, DECODE_FALLBACK) && ends_in_byte_run(s);
-		size_t end = run ? 0 : s->text.size - unsure(s, s->text.data ? s->text.data : "", s->text.size);
-		give(s, end, &out, &size);
-	}
-	TRY(buf_check(&s->held, err, "a decoded text"));
-	*piece = out;
-	*n = size;
-done:
-	return status;
-}
-
-rebus_status text_stream_end(text_stream *s, const char **piece, size_t *n, rebus_error *err)
-{
-	rebus_status status = REBUS_OK;
-	const char *out = "";
-	size_t size = 0;
-	forget(s);
-	if (hold_all(s->t)) {
-		s->held.size = 0;
-		TRY(text_decode(s->t, ids_data(&s->window), ids_count(&s->window), s->skip_special, &s->held, err));
-		out = s->held.data ? s->held.data : "";
-		size = s->given = s->held.size;
-	} else {
-		TRY(window_decode(s, err));
-		give(s, s->text.size, &out, &size);
-	}
-	TRY(buf_check(&s->held, err, "a decoded text"));
-	*piece = out;
-	*n = size;
-done:
+	decoder_room_free(room);
 	return status;
 }

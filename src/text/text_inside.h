@@ -258,7 +258,8 @@ rebus_status special_add(tokenizer *t, const class_rule *rule, const text_trees 
 
 /* ------------------------------------------------------------------------------------------------ vocab_files.c */
 /* The tokenizer.json that older files stand for. */
-rebus_status vocab_files_read(const rebus_allocator *from, const text_files *f, const class_rule *rule, const json *config, json **out,
+rebus_status vocab_files_read(const rebus_allocator *from, const text_files *f, const class_rule *rule, const json *config,
+	json **out,
                               rebus_error *err);
 
 /* ------------------------------------------------------------------------------------------------ tokenizer.c */
@@ -301,7 +302,8 @@ typedef struct {
 
 text_span span_copy(arena *a, const char *s, size_t n); /* s NULL: no memory */
 bool span_json(const json *j, arena *a, text_span *out);
-rebus_status span_need(const json *j, arena *a, text_span *out, const char *or_else, rebus_error *err); /* FORMAT with that message if j is no text */
+rebus_status span_need(const json *j, arena *a, text_span *out, const char *or_else,
+	rebus_error *err); /* FORMAT with that message if j is no text */
 uint32_t text_hash(const char *s, size_t n);
 size_t text_table_size(size_t entries); /* power of two, at most half full */
 rebus_status work_begin(text_work *w, const tokenizer *t, size_t text_bytes, rebus_error *err);
@@ -323,7 +325,13 @@ rebus_status pretokenizer_read(tokenizer *t, const json *j, rebus_error *err);
 rebus_status pretokenizer_run(text_work *w); /* w->now to w->now */
 rebus_status decoder_read(tokenizer *t, const json *j, rebus_error *err);
 /* room: two text_pieces and a buffer, begun already, for the steps. */
-rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf room[DECODE_ROOM], buf *out, rebus_error *err);
+rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf room[DECODE_ROOM], buf *out,
+	rebus_error *err);
+void decoder_room_begin(buf room[DECODE_ROOM], const rebus_allocator *from);
+void decoder_room_free(buf room[DECODE_ROOM]);
+void decoder_replace(const char *s, size_t n, text_span find, const char *put, size_t put_size, buf *out); /* every find */
+int decoder_byte(const char *s, size_t n);                                    /* the byte of a token <0x0A>; -1: none */
+void decoder_strip(const char *s, size_t n, size_t *from, size_t *end);       /* where str.strip() starts and ends */
 rebus_status post_read(tokenizer *t, const json *j, rebus_error *err);
 rebus_status post_class(tokenizer *t, post_kind kind, rebus_error *err); /* the class's, from the named tokens */
 rebus_status post_ends(tokenizer *t, bool bos, bool eos, rebus_error *err); /* bos before, eos behind each text */

@@ -290,7 +290,8 @@ void text_close(tokenizer *t)
 }
 
 /* Maps folder/name into m if it is there. */
-static rebus_status file_find(const char *folder, const char *name, size_t most, const rebus_allocator *from, file_map *m, bool *open,
+static rebus_status file_find(const char *folder, const char *name, size_t most, const rebus_allocator *from, file_map *m,
+	bool *open,
                               rebus_error *err)
 {
 	buf path;

@@ -25,7 +25,8 @@ typedef struct {
 extern const unicode_class unicode_later[]; /* what a PCRE2 of Unicode 14 lacks, by category; ends with name NULL */
 extern const unicode_class unicode_numeric_later, unicode_punctuation, unicode_marks, unicode_form_later, unicode_compat_later;
 extern const unicode_class unicode_dropped, unicode_ideographs, unicode_nonspacing;
-extern const unicode_class unicode_joins_later, unicode_spacing, unicode_prepended, unicode_pictographs, unicode_linkers, unicode_consonants;
+extern const unicode_class unicode_joins_later, unicode_spacing, unicode_prepended, unicode_pictographs, unicode_linkers,
+	unicode_consonants;
 extern const unicode_shift unicode_lower_later[]; /* ends with first 0 */
 
 typedef enum { UNICODE_NFC, UNICODE_NFD, UNICODE_NFKC, UNICODE_NFKD } unicode_form;
@@ -55,7 +56,8 @@ typedef enum {
 	BREAK_LVT,
 } unicode_break;
 unicode_break unicode_break_class(uint32_t cp);
-size_t unicode_cluster(const char *s, size_t n); /* bytes of the extended grapheme cluster that begins s; n > 0 (unicode_cluster.c) */
+/* Bytes of the extended grapheme cluster that begins s; n > 0 (unicode_cluster.c). */
+size_t unicode_cluster(const char *s, size_t n);
 
 /* Appends the normal form. s is valid UTF-8. */
 rebus_status unicode_normal(unicode_form form, const char *s, size_t n, buf *out, rebus_error *err);

@@ -132,7 +132,8 @@ static void write_bpe_vocab(const sentencepiece_model *m, buf *out)
 	buf_text(out, "}}");
 }
 
-static rebus_status write_sentencepiece(const text_files *f, const class_rule *rule, const json *config, buf *out, rebus_error *err)
+static rebus_status write_sentencepiece(const text_files *f, const class_rule *rule, const json *config, buf *out,
+	rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	const char *name = f->sentencepiece_name ? f->sentencepiece_name : "tokenizer.model";
@@ -145,7 +146,8 @@ static rebus_status write_sentencepiece(const text_files *f, const class_rule *r
 		goto done;
 	}
 	TRY(sentencepiece_read(&scratch, name, f->sentencepiece.data, f->sentencepiece.size, &m, err));
-	if (json_has(config, "extra_ids") && (!json_int(json_get(config, "extra_ids"), &extra_ids) || extra_ids < 0 || extra_ids > 4096)) {
+	if (json_has(config, "extra_ids") && (!json_int(json_get(config, "extra_ids"), &extra_ids) || extra_ids < 0 ||
+			extra_ids > 4096)) {
 		status = error_set(err, REBUS_FORMAT, "tokenizer_config.json: extra_ids is not a number from 0 to 4096");
 		goto done;
 	}
@@ -173,15 +175,18 @@ done:
 	return status;
 }
 
-rebus_status vocab_files_read(const rebus_allocator *from, const text_files *f, const class_rule *rule, const json *config, json **out,
+rebus_status vocab_files_read(const rebus_allocator *from, const text_files *f, const class_rule *rule, const json *config,
+	json **out,
                               rebus_error *err)
 {
 	rebus_status status;
 	buf made;
 	buf_init(&made, from, TEXT_FILE_MOST);
 	if (!rule->rebuilt) {
-		const char *have = f->vocab_json.data ? "vocab.json" : f->vocab_txt.data ? "vocab.txt" : f->sentencepiece.data ? f->sentencepiece_name : NULL;
-		return have ? error_set(err, REBUS_UNSUPPORTED, "%s: without tokenizer.json it is read for BertTokenizer, CLIPTokenizer, GemmaTokenizer, "
+		const char *have = f->vocab_json.data ? "vocab.json" : f->vocab_txt.data ? "vocab.txt" : f->sentencepiece.data ?
+			f->sentencepiece_name : NULL;
+		return have ? error_set(err, REBUS_UNSUPPORTED,
+			"%s: without tokenizer.json it is read for BertTokenizer, CLIPTokenizer, GemmaTokenizer, "
 		                                                "GPT2Tokenizer, LlamaTokenizer, Qwen2Tokenizer, T5Tokenizer only", have) :
 		              error_set(err, REBUS_IO, "tokenizer.json: missing");
 	}

@@ -2,21 +2,9 @@
  * test_tokenizer.c - tokenizers of twenty tokens, written out here, and what the reference makes of them.
  *
  * Every expected list of ids and every decoded text was computed with AutoTokenizer of transformers 5.23.0 on these very
- * files. To stay readable the JSON is written with ' for ".
+ * files (tokenizer_check.h tells how they are written).
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "text/tokenizer.h"
-
-#define SPECIAL(id, content) "{'id':" id ",'content':'" content "','single_word':false,'lstrip':false,'rstrip':false," \
-	                     "'normalized':false,'special':true}"
+#include "tokenizer_check.h"
 
 static const char gpt2[] =
 	"{'version':'1.0','added_tokens':[" SPECIAL("0", "<|e|>") ","
@@ -48,90 +36,6 @@ static const char clip[] =
 	"'normalizer':null,'pre_tokenizer':null,'post_processor':null,'decoder':null,'model':{'type':'BPE','vocab':{'a':0,'b':1,"
 	"'\\u00c3':2,'\\u00a9':3,'1':4,'a</w>':5,'b</w>':6,'\\u00a9</w>':7,'1</w>':8,'ab</w>':9,'<|startoftext|>':10,"
 	"'<|endoftext|>':11},'merges':['a b</w>']}}";
-
-/* ------------------------------------------------------------------------------------------------ helpers */
-typedef struct {
-	arena a;
-	tokenizer *t;
-	rebus_error err;
-} subject;
-
-static rebus_status open_quoted(subject *s, const char *file, const char *config)
-{
-	char text[2][6000];
-	snprintf(text[0], sizeof(text[0]), "%s", file);
-	snprintf(text[1], sizeof(text[1]), "%s", config ? config : "");
-	for (int k = 0; k < 2; k++)
-		for (char *c = text[k]; *c; c++)
-			if (*c == '\'')
-				*c = '"';
-	text_files f = {.tokenizer_json = text[0], .tokenizer_json_size = strlen(text[0])};
-	if (config) {
-		f.tokenizer_config = text[1];
-		f.tokenizer_config_size = strlen(text[1]);
-	}
-	*s = (subject){0};
-	arena_init(&s->a, NULL, 0);
-	return text_open_memory(&s->a, &f, &s->t, &s->err);
-}
-
-static void end(subject *s)
-{
-	text_close(s->t);
-	arena_free(&s->a);
-}
-
-static void check_ids(const ids *got, const int32_t *want, size_t n)
-{
-	assert_int_equal(ids_count(got), n);
-	if (n)
-		assert_memory_equal(ids_data(got), want, n * sizeof(*want));
-}
-
-static void check_encode(const subject *s, const char *text, size_t size, bool special, const int32_t *want, size_t n)
-{
-	ids out;
-	ids_init(&out, NULL, 0);
-	assert_int_equal(text_encode(s->t, text, size, special, &out, NULL), REBUS_OK);
-	check_ids(&out, want, n);
-	ids_free(&out);
-}
-
-static void check_decode(const subject *s, const int32_t *id, size_t n, bool skip, const char *want)
-{
-	buf out, pieces;
-	buf_init(&out, NULL, 0);
-	buf_init(&pieces, NULL, 0);
-	assert_int_equal(text_decode(s->t, id, n, skip, &out, NULL), REBUS_OK);
-	assert_string_equal(out.data ? out.data : "", want);
-	text_stream stream;
-	const char *piece;
-	size_t size;
-	text_stream_begin(&stream, s->t, skip);
-	for (size_t i = 0; i <= n; i++) {
-		if (i < n)
-			assert_int_equal(text_stream_push(&stream, id[i], &piece, &size, NULL), REBUS_OK);
-		else
-			assert_int_equal(text_stream_end(&stream, &piece, &size, NULL), REBUS_OK);
-		assert_true(utf8_valid(piece, size));
-		buf_add(&pieces, piece, size);
-	}
-	assert_string_equal(pieces.data ? pieces.data : "", want);
-	text_stream_free(&stream);
-	buf_free(&out);
-	buf_free(&pieces);
-}
-
-#define LIST(...) (const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t)
-#define ENCODES(s, text, special, ...) check_encode(s, text, strlen(text), special, LIST(__VA_ARGS__))
-
-static void refused(const char *file, const char *config, rebus_status want, const char *part)
-{
-	subject s;
-	assert_int_equal(open_quoted(&s, file, config), want);
-	assert_non_null(strstr(s.err.text, part));
-	end(&s);
-}
 
 /* ------------------------------------------------------------------------------------------------ the families */
 static void byte_level(void **state)
@@ -304,14 +208,12 @@ static void refusals(void **state)
 	(void)state;
 	refused("{}", NULL, REBUS_FORMAT, "model");
 	refused("{'model':{'type':'BPE','vocab':{'\xFF':0},'merges':[]}}", NULL, REBUS_FORMAT, "UTF-8");
-	refused("{'model':{'type':'WordPiece','vocab':{}}}", NULL, REBUS_UNSUPPORTED, "WordPiece");
-	refused("{'model':{'type':'Unigram','vocab':[]}}", NULL, REBUS_UNSUPPORTED, "Unigram");
+	refused("{'model':{'type':'WordLevel','vocab':{}}}", NULL, REBUS_UNSUPPORTED, "WordLevel");
 	refused("{'model':{'type':'BPE','vocab':{'a':-1},'merges':[]}}", NULL, REBUS_FORMAT, "id of a");
 	refused("{'model':{'type':'BPE','vocab':{'a':0},'merges':['a b']}}", NULL, REBUS_FORMAT, "not in the vocabulary");
 	refused("{'model':{'type':'BPE','vocab':{'a':0},'merges':['a']}}", NULL, REBUS_FORMAT, "entry 0");
 	refused("{'model':{'type':'BPE','vocab':{},'merges':[],'dropout':0.1}}", NULL, REBUS_UNSUPPORTED, "dropout");
-	refused(EMPTY ",'normalizer':{'type':'Precompiled'}}", NULL, REBUS_UNSUPPORTED, "Precompiled");
-	refused(EMPTY ",'normalizer':{'type':'BertNormalizer'}}", NULL, REBUS_UNSUPPORTED, "BertNormalizer");
+	refused(EMPTY ",'normalizer':{'type':'Strange'}}", NULL, REBUS_UNSUPPORTED, "Strange");
 	refused(EMPTY ",'decoder':{'type':'CTC'}}", NULL, REBUS_UNSUPPORTED, "CTC");
 	refused(REPLACE("[a&&b]"), NULL, REBUS_UNSUPPORTED, "intersection");
 	refused(REPLACE("(a"), NULL, REBUS_FORMAT, "regular expression");
