@@ -157,7 +157,10 @@ class Worker:
             os.kill(pid, signal.SIGCONT)
             self.process.stdin.write("go\n")
             self.process.stdin.flush()
-            answer = json.loads(self.process.stdout.readline())
+            line = self.process.stdout.readline()
+            if not line:
+                raise RuntimeError("%s ended in a run: exit code %s; see its log" % (self.name, self.process.wait()))
+            answer = json.loads(line)
             others = busy() - all_before - (used(pid) - own_before)
             share = others / (time.monotonic() - start) / os.cpu_count()
             os.kill(pid, signal.SIGSTOP)
@@ -170,9 +173,8 @@ class Worker:
         time.sleep(0.1)
 
     def end(self):
-        os.kill(self.process.pid, signal.SIGCONT)
-        self.process.stdin.close()
-        self.process.wait(60)
+        self.process.kill()
+        self.process.wait()
         self.log.close()
 
 
@@ -187,6 +189,8 @@ def measure(place, work, threads, repeats):
         for _ in range(repeats):
             for w in workers:
                 w.turn()
+    except BrokenPipeError:
+        raise RuntimeError("a contender ended: %s" % [(w.name, w.process.poll()) for w in workers]) from None
     finally:
         for w in workers:
             w.end()
@@ -236,14 +240,26 @@ def bench_of(place, threads, args):
     return [place.rebus, "bench", "-m", os.path.join(place.models, args[0]), "-t", str(threads), "--repeat", "3", *args[1:]]
 
 
-def peaks(place, threads):
-    best = {}
+def peaks(place, threads, best):
+    """The best of some tries and of what was found before: a peak is what was reached once."""
+    best = dict(best)
     for _ in range(5):
         got = json.loads(raised(bench_of(place, threads, ["vit-b16", "--json"])))["peaks"]
         for k, v in got.items():
             better = min if k.endswith("_us") else max
             best[k] = better(best.get(k, v), v)
     return best
+
+
+def profile(place, threads, work):
+    """Of three profiles the one that was disturbed least, and of it the part that this work is."""
+    part, found = "decode" if work.startswith("decode") else "vision", []
+    for _ in range(3):
+        text = raised(bench_of(place, threads, PROFILED[work] + ["--profile"]))
+        at = text.index("\n" + part) + 1
+        end = re.compile(r"^\S", re.M).search(text, at + 1).start()
+        found.append((float(text[at:].split()[1]), text[:text.index("\n", text.index("\n") + 1) + 1] + text[at:end]))
+    return min(found)[1]
 
 
 def machine():
@@ -294,9 +310,11 @@ def report(place, path):
                                                                                m.get("caches", ""), m.get("memory", 0)))
     say("- system: %s, Python %s" % (m["system"], m["python"]))
     say("- versions: rebus %s; %s" % (r["rebus"], ", ".join("%s %s" % (n.replace("_", "-"), r["versions"].get(n, "missing")) for n in SHOWN)))
-    say("- peaks measured in the same run by `rebus bench`, best of five: %.0f GFLOP/s of f32 multiply-adds, %.1f GB/s read from memory; an empty step of the team "
+    say("- peaks measured by `rebus bench` between the rows, the best of all tries: %.0f GFLOP/s of f32 multiply-adds, %.1f GB/s read from memory; an empty step of the team "
         "%.2f us, waking it %.0f us" % (p["gflops_per_second"], p["gb_per_second"], p["barrier_us"], p["entry_us"]))
     say("- %s\n" % r["date"])
+    say("All numbers of a row come from one run; rows may come from different runs (`--only`), with other programs on the machine or without, so compare "
+        "within a row.\n")
     say("Times are medians (least to most) of all runs of all turns; the ratio is rebus beside the fastest peer, more than 1 is faster. The share is of the peak "
         "arithmetic, for decode steps of the reading (all weights once a step); operations and bytes are counted as rebus does them. Memory is the most a "
         "process had resident, mapped files in it; those of Python have Python and their libraries in them.\n")
@@ -306,7 +324,7 @@ def report(place, path):
         said = r["work"][work]
         peers = [statistics.median(s["seconds"]) for n, s in said.items() if "seconds" in s and not n.startswith("rebus")]
         best = min(peers) if peers else 0
-        say("## %s\n" % WORK[work][0][:1].upper().__add__(WORK[work][0][1:]))
+        say("## %s\n" % (WORK[work][0][:1].upper() + WORK[work][0][1:]))
         say("| | time | rate | ratio | share of peak | memory |\n|---|---|---|---|---|---|")
         out += [row(work, c, said, best, p) for c in WORK[work][1] if c in said]
         noisy = [c for c, s in said.items() if s.get("disturbed")]
@@ -344,14 +362,14 @@ def main():
         if os.path.exists(place.results):
             with open(place.results, encoding="utf-8") as f:
                 r = json.load(f)
-        r.update(machine=machine(), versions=place.versions(), threads=o.threads, peaks=peaks(place, o.threads), date=time.strftime("%Y-%m-%d"),
+        r.update(machine=machine(), versions=place.versions(), threads=o.threads, peaks=peaks(place, o.threads, r.get("peaks", {})), date=time.strftime("%Y-%m-%d"),
                  rebus=subprocess.run([place.rebus, "--version"], capture_output=True, text=True).stdout.split()[-1])
         for work in only:
             print(work, flush=True)
             repeats = min(o.repeats, REPEATS.get(work, o.repeats))
             r["work"][work] = measure_start(place, o.threads, repeats) if work == "start" else measure(place, work, o.threads, repeats)
             if work in PROFILED:
-                r["profiles"][work] = raised(bench_of(place, o.threads, PROFILED[work] + ["--profile"]))
+                r["profiles"][work] = profile(place, o.threads, work)
             with open(place.results + ".part", "w", encoding="utf-8") as f:
                 json.dump(r, f)
             os.replace(place.results + ".part", place.results)
