@@ -51,6 +51,11 @@ void softmax_grad_portable(int64_t rows, float *s, float *dp, float scale, const
                            const int32_t *hi, const float *lse, const float *delta);
 bool softmax_finite_portable(int64_t n, const float *x);
 
+/* few.c, few_avx2.c, few_avx512.c: inner.few */
+void gemm_few_portable(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, dtype type, const void *b, int64_t ldb, float *c, int64_t ldc);
+void gemm_few_avx2(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, dtype type, const void *b, int64_t ldb, float *c, int64_t ldc);
+void gemm_few_avx512(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, dtype type, const void *b, int64_t ldb, float *c, int64_t ldc);
+
 /* attend_avx2.c */
 void attend_softmax_avx2(int64_t rows, float *s, float scale, const float *bias, const int32_t *lo, const int32_t *hi, float *m,
                          float *l, float *alpha);
