@@ -47,6 +47,8 @@ static bool attend_shape(graph *g, node *n)
 	n->width = (int32_t)(heads * a->v_dim);
 	if (!graph_slot_is(g, n->a.at, SLOT_LAYOUT, q->rows) || graph_slot_info(g, n->a.at)->kv_rows != k->rows)
 		return graph_fail(g, REBUS_SHAPE, "%s: no layout of its query and key rows", name);
+	if (a->cap < 0 || (a->cap > 0 && b->kind != BIAS_NONE))
+		return graph_fail(g, REBUS_UNSUPPORTED, "%s: scores capped at %g and biased, expected one of the two", name, (double)a->cap);
 	if (b->kind == BIAS_NONE)
 		return !n->in[3];
 	if ((b->kind == BIAS_GRID && (b->side[0] < 1 || b->side[1] < 1 || b->side[0] > 8192 || b->side[1] > 8192)) ||

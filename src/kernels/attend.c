@@ -15,6 +15,9 @@
  * what else is packed, nor how far the segment goes on beyond hi matters. A segment of fewer than 8 query rows (decoding)
  * takes dot products instead, row by row.
  *
+ * With a cap, S scale becomes cap tanh(S scale / cap) in the tile, before the softmax: a loop of its own, so that the softmax
+ * of a level knows nothing of it.
+ *
  * What is not seen must not leak, not even a NaN: 0 times NaN is NaN. A tile that some row sees only in part is therefore
  * looked through, and if V holds anything not finite there, each row multiplies exactly the keys it sees (same chain).
  */
@@ -65,6 +68,19 @@ void attend_scores(const inner *in, int64_t m, int64_t n, int64_t d, const float
 		in->pack_rows(DT_F32, w, d, keys + j * ldk, ldk, panel);
 		in->tile(m, (w + 15) / 16 * 16, d, a, lda, 1, panel, in->columns, s + j, TILE, false);
 	}
+}
+
+float attend_cap(const inner *in, const attention *spec, int64_t rows, int32_t from, int32_t to, float *s)
+{
+	if (spec->cap <= 0)
+		return spec->scale;
+	for (int64_t i = 0; i < rows; i++) {
+		float *row = s + i * TILE + from;
+		in->table->scale(to - from, spec->scale / spec->cap, row, row);
+		in->table->act(ACT_TANH, to - from, row, row);
+		in->table->scale(to - from, spec->cap, row, row);
+	}
+	return 1;
 }
 
 void attend_weigh(const inner *in, int64_t rows, int64_t n, const float *p, const int32_t *lo, const int32_t *hi, int32_t from,
@@ -152,7 +168,8 @@ static void many_rows(const inner *in, const attend_call *c, work *w, const atte
 		if (from >= to)
 			continue;
 		attend_scores(in, b->rows, to, spec->head_dim, q, c->ldq, k + j0 * c->ldk, c->ldk, w->panel, w->s);
-		in->softmax_tile(b->rows, w->s, spec->scale, bias_rows(c, w, b, h, j0, from, to), w->lo, w->hi, w->m, w->l, w->alpha);
+		float scale = attend_cap(in, spec, b->rows, 0, to, w->s);
+		in->softmax_tile(b->rows, w->s, scale, bias_rows(c, w, b, h, j0, from, to), w->lo, w->hi, w->m, w->l, w->alpha);
 		rescale(in, w, b->rows, spec->v_dim);
 		attend_weigh(in, b->rows, spec->v_dim, w->s, w->lo, w->hi, from, to, partial, v + j0 * c->ldv, c->ldv, w->out, w->ldo);
 	}
@@ -173,7 +190,8 @@ static void one_row(const inner *in, const attend_call *c, work *w, const attend
 		if (from >= to)
 			continue;
 		in->few(1, to - from, spec->head_dim, q, c->ldq, DT_F32, k + (j0 + from) * c->ldk, c->ldk, w->s + from, TILE);
-		in->softmax_tile(1, w->s, spec->scale, bias_rows(c, w, b, h, j0, from, to), w->lo, w->hi, w->m, w->l, w->alpha);
+		float scale = attend_cap(in, spec, 1, from, to, w->s);
+		in->softmax_tile(1, w->s, scale, bias_rows(c, w, b, h, j0, from, to), w->lo, w->hi, w->m, w->l, w->alpha);
 		rescale(in, w, 1, spec->v_dim);
 		in->tile(1, spec->v_dim, to - from, w->s + from, TILE, 1, v + (j0 + from) * c->ldv, c->ldv, w->out, w->ldo, true);
 	}

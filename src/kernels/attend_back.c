@@ -8,6 +8,7 @@
  *   dkv pass     a task: ATTEND_KEYS key rows, a kv head     dK = scale dS^T Q, dV = P^T dO, over every segment that
  *                                                            overlaps them, and the query heads that share the kv head
  *   dtable pass  a task: a head                              d_table[entry] = sum of dS; SLOPE: sum of -distance dS
+ *   with a cap, S scale = cap t, t = tanh(scale q.k / cap), and dS is multiplied by 1 - t^2
  *
  * No pass adds into what another task writes, so sums have one order. Key rows in no segment get 0. As in the forward,
  * what a row does not see must not leak: dS is 0 there by selection, and products over rows or keys that hold something
@@ -98,7 +99,13 @@ static void gradients(const inner *in, const attend_back_call *c, work *w, const
 	}
 	attend_scores(in, b->rows, to, spec->head_dim, p->q, f->ldq, p->k, f->ldk, w->panel, w->s);
 	attend_scores(in, b->rows, to, spec->v_dim, p->d_out, c->ld_dout, p->v, f->ldv, w->panel, w->dp);
-	in->grad_tile(b->rows, w->s, w->dp, spec->scale, bias, w->lo, w->hi, w->lse, w->delta);
+	float scale = attend_cap(in, spec, b->rows, 0, to, w->s);
+	if (spec->cap > 0) /* a cap has no bias beside it: its tile is free */
+		memcpy(w->bias, w->s, (size_t)b->rows * TILE * sizeof *w->bias);
+	in->grad_tile(b->rows, w->s, w->dp, scale, bias, w->lo, w->hi, w->lse, w->delta);
+	for (int64_t i = 0; i < b->rows && spec->cap > 0; i++)
+		for (int64_t j = i * TILE + w->lo[i]; j < i * TILE + w->hi[i]; j++)
+			w->dp[j] *= 1 - w->bias[j] / spec->cap * (w->bias[j] / spec->cap);
 }
 
 /* ------------------------------------------------------------------------------------------------ dq */

@@ -108,6 +108,8 @@ void attend_cut_run(const inner *in, const attend_call *call, int64_t task, void
 /* s [m, TILE] = rows of a [m, d] times keys [n, d] transposed, through panels at `panel` */
 void attend_scores(const inner *in, int64_t m, int64_t n, int64_t d, const float *a, int64_t lda, const float *keys, int64_t ldk,
                    float *panel, float *s);
+/* s := cap tanh(s scale / cap), columns from ... to of every row; what is left to scale by: 1, without a cap spec->scale */
+float attend_cap(const inner *in, const attention *spec, int64_t rows, int32_t from, int32_t to, float *s);
 /* c [rows, n] += p [rows, TILE] b [keys, n], where row i reads only keys lo[i] ... hi[i] - 1 if b holds what is not finite */
 void attend_weigh(const inner *in, int64_t rows, int64_t n, const float *p, const int32_t *lo, const int32_t *hi, int32_t from,
                   int32_t to, bool partial, const float *b, int64_t ldb, float *c, int64_t ldc);

@@ -78,6 +78,7 @@ int64_t bias_entries(const bias_spec *b); /* rows of the table */
 typedef struct {
 	int32_t heads, kv_heads, head_dim, v_dim; /* heads is a multiple of kv_heads; query head h reads kv head h / (heads / kv_heads) */
 	float scale;
+	float cap; /* scores: cap tanh(scale q.k / cap) before the softmax (Gemma 2); 0: as they are. Not together with a bias. */
 	bias_spec bias;
 } attention;
 

@@ -22,6 +22,7 @@ typedef struct {
 	int segments;
 	int32_t q[MAX_SEGMENTS], kv[MAX_SEGMENTS];
 	seeing see;
+	float cap;
 	bool gaps, shared, bounds; /* rows in no segment; all segments on the same keys; lo and hi given though all is seen */
 } shape;
 
@@ -103,7 +104,7 @@ static void make_bias(problem *p, const shape *s)
 
 static void make(problem *p, const shape *s)
 {
-	*p = (problem){.spec = {s->heads, s->kv_heads, s->head_dim, s->v_dim, 1.0f / sqrtf((float)s->head_dim), {.kind = BIAS_NONE}}};
+	*p = (problem){.spec = {s->heads, s->kv_heads, s->head_dim, s->v_dim, 1.0f / sqrtf((float)s->head_dim), s->cap, {.kind = BIAS_NONE}}};
 	make_layout(p, s);
 	make_bias(p, s);
 	int64_t nq = p->call.q_rows, nk = p->call.kv_rows, wide_q = (int64_t)s->heads * s->head_dim,
@@ -222,7 +223,7 @@ static double plain_bias(const problem *p, int64_t q, int64_t key, int64_t h, in
 
 typedef struct {
 	int64_t first, last; /* keys seen, rows of the matrix */
-	double s[MAX_ROWS], es, top, sum;
+	double s[MAX_ROWS], slope[MAX_ROWS], es, top, sum; /* slope: of the cap, 1 without */
 } row_scores;
 
 static void score_row(const problem *p, int64_t q, int64_t h, row_scores *r)
@@ -247,8 +248,12 @@ static void score_row(const problem *p, int64_t q, int64_t h, row_scores *r)
 		}
 		double bias = a->bias.kind == BIAS_NONE ? 0 : plain_bias(p, q, j, h, &entry, &factor);
 		double s = sum * a->scale + bias;
+		double curve = a->cap > 0 ? tanh(sum * a->scale / a->cap) : 0;
+		if (a->cap > 0)
+			s = a->cap * curve;
+		r->slope[j - r->first] = 1 - curve * curve;
 		r->s[j - r->first] = s;
-		r->es = fmax(r->es, CHECK_EPS * ((double)(d + 4) * a->scale * size + 3 * (fabs(bias) + fabs(s))));
+		r->es = fmax(r->es, CHECK_EPS * ((double)(d + 4) * a->scale * size + 3 * (fabs(bias) + fabs(s))) + 1.2e-6 * a->cap);
 		r->top = fmax(r->top, s);
 	}
 	r->sum = 0;
@@ -310,6 +315,9 @@ static void compare_backward(const problem *p, verdict *v)
 				double ds = prob * (dp - delta);
 				double eds =
 					ep * fabs(dp - delta) + prob * CHECK_EPS * ((double)(vd + 3) * size + fabs(delta) + 2 * fabs(dp - delta));
+				double slope = r.slope[j - r.first];
+				eds = a->cap > 0 ? eds * slope + fabs(ds) * 4e-6 : eds;
+				ds *= slope;
 				triple *dq = ref_dq + q * heads * d + h * d, *dk = ref_dkv + j * wide + kv_head * d,
 					   *dv = ref_dkv + j * wide + a->kv_heads * d + kv_head * vd;
 				for (int64_t c = 0; c < d; c++) {
@@ -398,11 +406,12 @@ static void each_shape(const kernels *k, bool back)
 {
 	for (size_t i = 0; i < COUNT_OF(dims); i++)
 		for (int see = SEE_ALL; see <= SEE_RANDOM; see++)
-			for (int bias = BIAS_NONE; bias <= BIAS_SLOPE; bias++) {
+			for (int bias = BIAS_NONE; bias <= BIAS_SLOPE + 1; bias++) { /* the last: no bias, but a cap */
 				if (back && dims[i][0] > 64)
 					continue;
 				int32_t group = (int32_t)check_between(1, 2), kv_heads = back ? 1 : (int32_t)check_between(1, 2);
-				shape s = {group * kv_heads, kv_heads, dims[i][0], dims[i][1], .bias = (bias_kind)bias, .see = (seeing)see};
+				shape s = {group * kv_heads, kv_heads, dims[i][0], dims[i][1], .bias = (bias_kind)(bias % (BIAS_SLOPE + 1)), .see = (seeing)see};
+				s.cap = bias > BIAS_SLOPE ? 1.5f : 0;
 				if (back && s.heads * s.head_dim > 64)
 					s.heads = 1;
 				s.gaps = check_random() % 2;

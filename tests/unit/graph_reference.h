@@ -187,6 +187,8 @@ static void attend_row(const reference *ref, const node *n, int64_t r, int32_t h
 		for (int32_t i = 0; i < a->head_dim; i++)
 			s += q[i] * k[(j * a->kv_heads + kh) * a->head_dim + i];
 		p[j - k0] = s * (double)a->scale;
+		if (a->cap > 0)
+			p[j - k0] = (double)a->cap * tanh(p[j - k0] / (double)a->cap);
 		if (a->bias.kind != BIAS_NONE)
 			p[j - k0] += score_bias(n, ref->value[n->in[3]], q_at + 3 * r, kv_at + 3 * j, h);
 	}

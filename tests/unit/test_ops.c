@@ -235,25 +235,28 @@ typedef struct {
 	bool both_ways;
 	int32_t segments;
 	segment seg[4];
+	float cap;
 } attend_case;
 
 static const attend_case attends[] = {
-	{"attend self", 13, 0, 2, 2, 6, 6, SEE_ALL, BIAS_NONE, false, 1, {{0, 13, 0, 13}}},
-	{"attend few rows", 5, 0, 2, 2, 6, 6, SEE_CAUSAL, BIAS_NONE, false, 1, {{0, 5, 0, 5}}},
-	{"attend causal over tiles", 140, 0, 1, 1, 4, 4, SEE_CAUSAL, BIAS_NONE, false, 1, {{0, 140, 0, 140}}},
-	{"attend cross over tiles", 70, 133, 2, 1, 4, 6, SEE_ALL, BIAS_NONE, false, 1, {{0, 70, 0, 133}}},
-	{"attend grouped, wide values", 12, 0, 6, 2, 4, 7, SEE_CAUSAL, BIAS_NONE, false, 1, {{0, 12, 0, 12}}},
-	{"attend windows, some empty", 80, 0, 2, 2, 4, 4, SEE_WINDOW, BIAS_NONE, false, 1, {{0, 80, 0, 80}}},
-	{"attend packed", 40, 0, 2, 2, 4, 4, SEE_CAUSAL, BIAS_NONE, false, 3, {{0, 9, 0, 9}, {9, 12, 9, 12}, {12, 40, 12, 40}}},
-	{"attend shared keys", 30, 21, 2, 2, 4, 4, SEE_ALL, BIAS_NONE, false, 3, {{0, 9, 0, 21}, {9, 12, 5, 14}, {12, 30, 10, 21}}},
-	{"attend rows in no segment", 30, 25, 2, 2, 4, 4, SEE_ALL, BIAS_NONE, false, 2, {{2, 11, 3, 9}, {15, 26, 7, 20}}},
-	{"attend no segment", 10, 12, 2, 2, 4, 4, SEE_ALL, BIAS_NONE, false, 0, {{0}}},
-	{"attend segment without keys", 20, 12, 2, 2, 4, 4, SEE_ALL, BIAS_NONE, false, 2, {{0, 9, 4, 4}, {9, 20, 4, 12}}},
-	{"attend grid", 48, 0, 2, 2, 4, 4, SEE_ALL, BIAS_GRID, false, 2, {{0, 16, 0, 16}, {16, 48, 16, 48}}},
-	{"attend bucket both ways", 75, 0, 2, 2, 4, 4, SEE_ALL, BIAS_BUCKET, true, 1, {{0, 75, 0, 75}}},
-	{"attend bucket causal", 75, 0, 2, 1, 4, 4, SEE_CAUSAL, BIAS_BUCKET, false, 1, {{0, 75, 0, 75}}},
-	{"attend slope", 70, 0, 2, 2, 4, 4, SEE_CAUSAL, BIAS_SLOPE, false, 2, {{0, 4, 0, 4}, {4, 70, 4, 70}}},
-	{"attend slope windows", 70, 0, 2, 1, 4, 5, SEE_WINDOW, BIAS_SLOPE, false, 1, {{0, 70, 0, 70}}},
+	{"attend self", 13, 0, 2, 2, 6, 6, SEE_ALL, BIAS_NONE, false, 1, {{0, 13, 0, 13}}, 0},
+	{"attend few rows", 5, 0, 2, 2, 6, 6, SEE_CAUSAL, BIAS_NONE, false, 1, {{0, 5, 0, 5}}, 0},
+	{"attend causal over tiles", 140, 0, 1, 1, 4, 4, SEE_CAUSAL, BIAS_NONE, false, 1, {{0, 140, 0, 140}}, 0},
+	{"attend cross over tiles", 70, 133, 2, 1, 4, 6, SEE_ALL, BIAS_NONE, false, 1, {{0, 70, 0, 133}}, 0},
+	{"attend grouped, wide values", 12, 0, 6, 2, 4, 7, SEE_CAUSAL, BIAS_NONE, false, 1, {{0, 12, 0, 12}}, 0},
+	{"attend windows, some empty", 80, 0, 2, 2, 4, 4, SEE_WINDOW, BIAS_NONE, false, 1, {{0, 80, 0, 80}}, 0},
+	{"attend packed", 40, 0, 2, 2, 4, 4, SEE_CAUSAL, BIAS_NONE, false, 3, {{0, 9, 0, 9}, {9, 12, 9, 12}, {12, 40, 12, 40}}, 0},
+	{"attend shared keys", 30, 21, 2, 2, 4, 4, SEE_ALL, BIAS_NONE, false, 3, {{0, 9, 0, 21}, {9, 12, 5, 14}, {12, 30, 10, 21}}, 0},
+	{"attend rows in no segment", 30, 25, 2, 2, 4, 4, SEE_ALL, BIAS_NONE, false, 2, {{2, 11, 3, 9}, {15, 26, 7, 20}}, 0},
+	{"attend no segment", 10, 12, 2, 2, 4, 4, SEE_ALL, BIAS_NONE, false, 0, {{0}}, 0},
+	{"attend segment without keys", 20, 12, 2, 2, 4, 4, SEE_ALL, BIAS_NONE, false, 2, {{0, 9, 4, 4}, {9, 20, 4, 12}}, 0},
+	{"attend grid", 48, 0, 2, 2, 4, 4, SEE_ALL, BIAS_GRID, false, 2, {{0, 16, 0, 16}, {16, 48, 16, 48}}, 0},
+	{"attend bucket both ways", 75, 0, 2, 2, 4, 4, SEE_ALL, BIAS_BUCKET, true, 1, {{0, 75, 0, 75}}, 0},
+	{"attend bucket causal", 75, 0, 2, 1, 4, 4, SEE_CAUSAL, BIAS_BUCKET, false, 1, {{0, 75, 0, 75}}, 0},
+	{"attend slope", 70, 0, 2, 2, 4, 4, SEE_CAUSAL, BIAS_SLOPE, false, 2, {{0, 4, 0, 4}, {4, 70, 4, 70}}, 0},
+	{"attend slope windows", 70, 0, 2, 1, 4, 5, SEE_WINDOW, BIAS_SLOPE, false, 1, {{0, 70, 0, 70}}, 0},
+	{"attend capped", 140, 0, 2, 1, 6, 6, SEE_CAUSAL, BIAS_NONE, false, 1, {{0, 140, 0, 140}}, 1.5f},
+	{"attend capped windows", 80, 0, 2, 2, 4, 4, SEE_WINDOW, BIAS_NONE, false, 2, {{0, 6, 0, 6}, {6, 80, 6, 80}}, 0.8f},
 };
 
 static void intervals(graph_case *c, const attend_case *a, int32_t **lo, int32_t **hi)
@@ -283,7 +286,7 @@ static const int32_t *coordinates(graph_case *c, int32_t rows, bias_kind kind)
 static void build_attend(graph_case *c, int v)
 {
 	const attend_case *a = &attends[v];
-	attention spec = {.heads = a->heads, .kv_heads = a->kv_heads, .head_dim = a->head_dim, .v_dim = a->v_dim, .scale = 0.4f,
+	attention spec = {.heads = a->heads, .kv_heads = a->kv_heads, .head_dim = a->head_dim, .v_dim = a->v_dim, .scale = 0.4f, .cap = a->cap,
 		.bias = {.kind = a->bias, .side = {4, 4}, .buckets = 16, .far = 50, .both_ways = a->both_ways, .other_region = -2}};
 	int32_t wide = a->heads * a->head_dim, k_wide = a->kv_heads * a->head_dim, v_wide = a->kv_heads * a->v_dim, *lo, *hi;
 	space_id qs = case_space(c, a->q_rows), ks = a->kv_rows ? case_space(c, a->kv_rows) : qs;
