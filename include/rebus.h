@@ -139,6 +139,40 @@ REBUS_API rebus_status rebus_prompt_image_rgb(rebus_prompt *prompt, const uint8_
 /* Starts a message of that role ("system", "user", "assistant"); pieces added from now on are its content. */
 REBUS_API rebus_status rebus_prompt_message(rebus_prompt *prompt, const char *role, rebus_error *err);
 
+/* ------------------------------------------------------------------------------------------------ pictures ahead */
+/*
+ * Many pictures: decoded and processed by threads of their own while a session computes, and handed out in the order they
+ * were put, each as a prompt of one picture, or as the error that stands in its place. One thread puts and takes.
+ *
+ *   rebus_ahead_file a, b, c ─► threads ─► rebus_ahead_next: a's prompt, then b's error, then c's prompt
+ *
+ * What waits takes at most `memory` bytes, besides what libjpeg and the like keep for themselves; a picture that needs more
+ * goes through alone. A prompt is the same as if it had been made in place.
+ */
+typedef struct rebus_ahead rebus_ahead;
+
+typedef struct rebus_ahead_options {
+	int threads;          /* 0: what affinity and the container's quota give */
+	size_t memory;        /* 0: 256 MiB */
+	uint8_t reserved[64]; /* zero */
+} rebus_ahead_options;
+REBUS_API rebus_ahead_options rebus_ahead_defaults(void);
+
+/* Either options may be NULL: the defaults. */
+REBUS_API rebus_status rebus_ahead_open(const rebus_model *model, const rebus_prompt_options *prompt, const rebus_ahead_options *options, rebus_ahead **out,
+                                        rebus_error *err);
+/* Never waits; a file that waits costs a few KiB and is opened when its turn comes. path is copied. */
+REBUS_API rebus_status rebus_ahead_file(rebus_ahead *ahead, const char *path, rebus_error *err);
+/* An encoded file in memory, which must stay until it is taken. name is copied. */
+REBUS_API rebus_status rebus_ahead_bytes(rebus_ahead *ahead, const void *bytes, size_t size, const char *name, rebus_error *err);
+/*
+ * Takes the oldest, waiting for it. Its prompt is the caller's (rebus_prompt_free, before the model is closed). Fails as
+ * rebus_prompt_image_file does; that picture is then taken, too. MISUSE where nothing was put.
+ */
+REBUS_API rebus_status rebus_ahead_next(rebus_ahead *ahead, rebus_prompt **out, rebus_error *err);
+REBUS_API size_t rebus_ahead_count(const rebus_ahead *ahead); /* put and not yet taken */
+REBUS_API void rebus_ahead_close(rebus_ahead *ahead);         /* before its model is closed; waits for those at work, drops the rest */
+
 /* ------------------------------------------------------------------------------------------------ session */
 /* One thread at a time. Holds threads, plans, caches and scratch; several sessions may share a model. */
 typedef struct rebus_session rebus_session;

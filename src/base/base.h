@@ -139,6 +139,32 @@ barrier *barrier_new(arena *a, int threads); /* NULL: no memory; lives in the ar
 void barrier_end(barrier *b);
 void barrier_wait(barrier *b);
 
+/* ------------------------------------------------------------------------------------------------ work ahead (ahead.c) */
+/*
+ * Jobs done by threads of their own, ahead of the one thread that puts them and takes them, in the order they were put:
+ *
+ *   put 0 1 2 3 4 5 ─► [ 3, 4 at work | 5 waits ] ─► 1, 2 done, 0 the oldest ─► take: 0
+ *
+ * What jobs hold until they are taken comes from `counted` and stays below a limit: whoever would pass it waits, except the
+ * oldest job, so one that needs more than the limit still goes through, alone. Memory of a job that was taken no longer
+ * counts, and is given back to the queue's own allocator (an arena's `from` is set to it then).
+ */
+typedef struct ahead ahead;
+typedef struct ahead_job {
+	ahead *of;
+	struct ahead_job *next;
+	rebus_allocator counted; /* for work(); NULL from it means no memory, or that the queue is being closed */
+	size_t held;
+	bool done;
+} ahead_job; /* first in the caller's struct, whose memory is the caller's */
+
+rebus_status ahead_open(int threads, size_t limit, void (*work)(ahead_job *job), const rebus_allocator *from, ahead **out, rebus_error *err);
+void ahead_put(ahead *q, ahead_job *job);       /* never waits */
+ahead_job *ahead_take(ahead *q);                /* waits for the oldest; NULL: nothing was put */
+/* Ends the threads: jobs at work are waited for, others do not begin. Then ahead_take gives what is left, done or not. */
+void ahead_stop(ahead *q);
+void ahead_close(ahead *q); /* stopped and empty; NULL: nothing */
+
 /* ------------------------------------------------------------------------------------------------ processor (cpu.c) */
 typedef enum { CPU_PORTABLE, CPU_AVX2, CPU_AVX512, CPU_NEON, CPU_LEVELS } cpu_level;
 cpu_level cpu_detect(void);                             /* the best level this processor and system have */

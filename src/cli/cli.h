@@ -142,6 +142,9 @@ rebus_status cli_engine_open(cli_engine *e, const cli_command *command, const cl
 void cli_engine_close(cli_engine *e);
 void cli_engine_warn(const cli_engine *e, const cli_request *r); /* the model's warnings */
 
+rebus_prompt_options cli_prompt_options(const cli_request *r);
+/* Decodes pictures for such prompts ahead of the session. */
+rebus_status cli_ahead_open(const cli_engine *e, const cli_request *r, rebus_ahead **out, rebus_error *err);
 rebus_status cli_prompt_new(const cli_engine *e, const cli_request *r, rebus_prompt **out, rebus_error *err);
 rebus_status cli_prompt_add(rebus_prompt *p, const cli_piece *piece, rebus_error *err);
 /* The prompt that the options give: pieces, then the plain text. */

@@ -30,8 +30,21 @@ static void print_lines(cli_out *o, const char *file, const rebus_scores *s, siz
 		cli_print(o, "%.4f  %s\n", (double)rebus_scores_value(s, picture, k), rebus_scores_label(s, picture, k));
 }
 
-/* Pictures first ... first + count - 1, packed. */
-static rebus_status classify_some(const cli_engine *e, const cli_request *r, const cli_list *pieces, size_t first, size_t count,
+/* Puts the files up to `end` to work; *put of them were before. */
+static rebus_status put_ahead(rebus_ahead *ahead, const cli_list *pieces, size_t *put, size_t end, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	for (; *put < end && *put < pieces->count && !status; *put += !status) {
+		const cli_piece *piece = (const cli_piece *)pieces->items + *put;
+		if (!piece->picture)
+			return cli_error(err, REBUS_MISUSE, "classify: a text (%.100s), expected pictures", piece->text);
+		status = rebus_ahead_file(ahead, piece->text, err);
+	}
+	return status;
+}
+
+/* Pictures first ... first + count - 1, packed; they are the oldest of those ahead. */
+static rebus_status classify_some(const cli_engine *e, const cli_request *r, const cli_list *pieces, rebus_ahead *ahead, size_t first, size_t count,
                                   cli_out *out, rebus_error *err)
 {
 	rebus_status status;
@@ -45,8 +58,7 @@ static rebus_status classify_some(const cli_engine *e, const cli_request *r, con
 			goto done;
 		}
 		*p = NULL;
-		CLI_TRY(cli_prompt_new(e, r, p, err));
-		CLI_TRY(cli_prompt_add(*p, (const cli_piece *)pieces->items + first + i, err));
+		CLI_TRY(rebus_ahead_next(ahead, p, err));
 	}
 	CLI_TRY(rebus_classify(e->session, prompts.items, count, r->labels.items, r->labels.count, &scores, err));
 	size_t labels = rebus_scores_labels(scores), top = r->top < 0 ? TOP : r->top ? (size_t)r->top : labels;
@@ -67,25 +79,31 @@ done:
 
 static rebus_status classify_all(const cli_engine *e, const cli_request *r, const cli_list *pieces, rebus_error *err)
 {
-	rebus_status status = REBUS_OK;
-	size_t most = r->batch_size > 0 ? (size_t)r->batch_size : PACKED;
+	rebus_status status;
+	size_t most = r->batch_size > 0 ? (size_t)r->batch_size : PACKED, put = 0;
 	cli_out out = {.data = NULL};
 	cli_progress bar;
+	rebus_ahead *ahead = NULL;
 	unsigned abilities = rebus_model_abilities(e->model);
 	if (abilities & REBUS_TWO_TOWERS && !r->labels.count)
 		return cli_error(err, REBUS_MISUSE, "classify: %.100s has no labels of its own, expected --label TEXT for each",
 		                 e->folder);
 	if (abilities & REBUS_CLASSIFIES && r->labels.count)
 		return cli_error(err, REBUS_MISUSE, "--label: %.100s has labels of its own, expected none", e->folder);
+	CLI_TRY(cli_ahead_open(e, r, &ahead, err));
 	cli_progress_begin(&bar, r, "classify", pieces->count, 0);
 	for (size_t i = 0; i < pieces->count && !status; i += most) {
 		size_t count = pieces->count - i < most ? pieces->count - i : most;
-		status = classify_some(e, r, pieces, i, count, &out, err);
+		status = put_ahead(ahead, pieces, &put, i + 2 * most, err); /* the block after this one is decoded meanwhile */
+		if (!status)
+			status = classify_some(e, r, pieces, ahead, i, count, &out, err);
 		cli_progress_move(&bar, i + count);
 	}
 	cli_progress_clear(&bar);
 	if (!status)
 		status = cli_out_flush(&out, err);
+done:
+	rebus_ahead_close(ahead);
 	cli_out_free(&out);
 	return status;
 }

@@ -144,7 +144,7 @@ void cli_engine_warn(const cli_engine *e, const cli_request *r)
 }
 
 /* ------------------------------------------------------------------------------------------------ prompts */
-rebus_status cli_prompt_new(const cli_engine *e, const cli_request *r, rebus_prompt **out, rebus_error *err)
+rebus_prompt_options cli_prompt_options(const cli_request *r)
 {
 	rebus_prompt_options o = rebus_prompt_defaults();
 	o.raw = r->raw;
@@ -153,7 +153,21 @@ rebus_status cli_prompt_new(const cli_engine *e, const cli_request *r, rebus_pro
 	o.width = r->width > 0 ? (int32_t)r->width : 0;
 	o.pil = r->backend && !strcmp(r->backend, "pil");
 	o.positions = r->positions;
+	return o;
+}
+
+rebus_status cli_prompt_new(const cli_engine *e, const cli_request *r, rebus_prompt **out, rebus_error *err)
+{
+	rebus_prompt_options o = cli_prompt_options(r);
 	return rebus_prompt_new(e->model, &o, out, err);
+}
+
+rebus_status cli_ahead_open(const cli_engine *e, const cli_request *r, rebus_ahead **out, rebus_error *err)
+{
+	rebus_prompt_options prompt = cli_prompt_options(r);
+	rebus_ahead_options o = rebus_ahead_defaults();
+	o.threads = r->threads > 0 ? (int)r->threads : 0;
+	return rebus_ahead_open(e->model, &prompt, &o, out, err);
 }
 
 rebus_status cli_prompt_add(rebus_prompt *p, const cli_piece *piece, rebus_error *err)

@@ -37,7 +37,7 @@ static rebus_status check_size(const rebus_model *m, const rebus_prompt_options 
 	return REBUS_OK;
 }
 
-rebus_status rebus_prompt_new(const rebus_model *m, const rebus_prompt_options *options, rebus_prompt **out, rebus_error *err)
+rebus_status prompt_new(const rebus_model *m, const rebus_prompt_options *options, const rebus_allocator *from, rebus_prompt **out, rebus_error *err)
 {
 	rebus_prompt_options o = options ? *options : rebus_prompt_defaults();
 	grid_method positions = m->vision.f ? m->vision.f->tower(m->vision.config)->resample : GRID_NONE;
@@ -47,7 +47,7 @@ rebus_status rebus_prompt_new(const rebus_model *m, const rebus_prompt_options *
 	if (status)
 		return status;
 	arena mem;
-	arena_init(&mem, m->mem.from, 0);
+	arena_init(&mem, from, 0);
 	rebus_prompt *p = arena_zero(&mem, 1, sizeof *p);
 	if (!p) {
 		arena_free(&mem);
@@ -57,6 +57,11 @@ rebus_status rebus_prompt_new(const rebus_model *m, const rebus_prompt_options *
 	p->options.positions = NULL; /* the caller's string */
 	*out = p;
 	return REBUS_OK;
+}
+
+rebus_status rebus_prompt_new(const rebus_model *m, const rebus_prompt_options *options, rebus_prompt **out, rebus_error *err)
+{
+	return prompt_new(m, options, m->mem.from, out, err);
 }
 
 void rebus_prompt_free(rebus_prompt *p)

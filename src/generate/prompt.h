@@ -46,6 +46,8 @@ typedef struct sequence {
 	int32_t count;
 } sequence;
 
+/* rebus_prompt_new with an allocator of its own */
+rebus_status prompt_new(const rebus_model *m, const rebus_prompt_options *options, const rebus_allocator *from, rebus_prompt **out, rebus_error *err);
 /* The one sequence of a model that generates; rows of picture p are feature_rows[p] many. */
 rebus_status prompt_sequence(const rebus_prompt *p, arena *a, const int64_t *feature_rows, sequence *out, rebus_error *err);
 /* A text of an encoder, cut to the longest the tokenizer states, unless whole. */
