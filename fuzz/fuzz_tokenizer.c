@@ -50,7 +50,8 @@ static void use(const text_files *f, const char *text, size_t text_size)
 	ids_init(&types, NULL, 1 << 20);
 	if (text_open_memory(&a, f, &t, NULL) == REBUS_OK) {
 		text_encode(t, text, text_size, true, &list, NULL);
-		text_encode_pair(t, text, text_size / 2, text + text_size / 2, text_size - text_size / 2, false, &list, &types, NULL);
+		text_encode_pair(t, text, text_size / 2, text + text_size / 2, text_size - text_size / 2, false,
+			text_size % 2 ? (int64_t)text_size / 3 : INT64_MAX, &list, &types, NULL);
 		decode(t, &list);
 	}
 	text_close(t);

@@ -131,6 +131,8 @@ REBUS_API rebus_prompt_options rebus_prompt_defaults(void);
 REBUS_API rebus_status rebus_prompt_new(const rebus_model *model, const rebus_prompt_options *options, rebus_prompt **out, rebus_error *err);
 REBUS_API void rebus_prompt_free(rebus_prompt *prompt); /* before its model is closed */
 REBUS_API rebus_status rebus_prompt_text(rebus_prompt *prompt, const char *text, rebus_error *err); /* UTF-8, copied */
+/* A second segment of the text just added, for models that read pairs (BERT). */
+REBUS_API rebus_status rebus_prompt_pair(rebus_prompt *prompt, const char *text, rebus_error *err);
 REBUS_API rebus_status rebus_prompt_image_file(rebus_prompt *prompt, const char *path, rebus_error *err);
 /* An encoded file (JPEG, PNG) in memory; read, not kept. name is used in messages. */
 REBUS_API rebus_status rebus_prompt_image_bytes(rebus_prompt *prompt, const void *bytes, size_t size, const char *name, rebus_error *err);

@@ -105,12 +105,15 @@ REBUS_API const char *rebus_index_have(const rebus_index_writer *writer, size_t 
 /*
  * Adds what a line of a --batch file holds, one JSON object:
  *   {"image": "a.png" or [...], "text": "..."}     {"content": [{"text": "..."}, {"image": "a.png"}, ...]}
+ *   {"text": "...", "pair": "..."}                 {"content": [..., {"text": "..."}, {"pair": "..."}]}: two segments of one text
  *   {"messages": [{"role": "user", "content": "..." or [pieces]}, ...]}
  * Anything else fails with MISUSE. After a failure the prompt holds a part of the line and is of no further use.
  */
 REBUS_API rebus_status rebus_prompt_json(rebus_prompt *prompt, const char *line, size_t size, rebus_error *err);
+typedef enum { REBUS_PIECE_TEXT, REBUS_PIECE_IMAGE, REBUS_PIECE_PAIR } rebus_piece_kind; /* PAIR: the second segment of a text */
 /* The same line, its pieces given to on_piece in order instead (roles are left out); a failure of on_piece ends it. */
-REBUS_API rebus_status rebus_pieces_json(const char *line, size_t size, rebus_status (*on_piece)(void *user, bool picture, const char *text, rebus_error *err),
+REBUS_API rebus_status rebus_pieces_json(const char *line, size_t size,
+                                         rebus_status (*on_piece)(void *user, rebus_piece_kind kind, const char *text, rebus_error *err),
                                          void *user, rebus_error *err);
 
 #ifdef __cplusplus

@@ -37,6 +37,8 @@
 typedef struct cli_piece {
 	bool picture;
 	const char *text; /* a path, or the text itself */
+	const char *pair; /* second segment of the text; NULL: none */
+	const char *name; /* in an index; NULL: the text */
 } cli_piece;
 
 /* Grows by doubling; items of one size. */

@@ -37,6 +37,25 @@ static const cli_piece *input(const embedding *m, size_t i)
 	return (const cli_piece *)m->inputs.items + i;
 }
 
+/* What an index calls it: the file, the text, or both segments of a text. */
+static const char *name_of(const cli_piece *p)
+{
+	return p->name ? p->name : p->text;
+}
+
+static rebus_status name_pair(cli_piece *p, cli_list *texts, rebus_error *err)
+{
+	cli_out both = {.data = NULL};
+	char **kept = cli_list_add(texts, sizeof *kept);
+	if (!kept)
+		return cli_no_memory(err);
+	cli_print(&both, "%s\t%s", p->text, p->pair);
+	cli_put(&both, "", 1);
+	*kept = both.data;
+	p->name = both.data;
+	return both.failed ? cli_no_memory(err) : REBUS_OK;
+}
+
 static input_state *state(const embedding *m, size_t i)
 {
 	return (input_state *)m->states.items + i;
@@ -66,7 +85,7 @@ static rebus_status resume(embedding *m, size_t have, rebus_error *err)
 {
 	size_t row = 0, last = 0;
 	for (size_t i = 0; i < m->inputs.count && row < have; i++)
-		if (!strcmp(input(m, i)->text, rebus_index_have(m->writer, row))) {
+		if (!strcmp(name_of(input(m, i)), rebus_index_have(m->writer, row))) {
 			*state(m, i) = DONE;
 			row++;
 			last = i;
@@ -79,7 +98,7 @@ static rebus_status resume(embedding *m, size_t have, rebus_error *err)
 	for (size_t i = 0; i < last; i++)
 		if (*state(m, i) == TODO) {
 			char why[512];
-			snprintf(why, sizeof why, "%.400s: skipped, it could not be read before this call resumed", input(m, i)->text);
+			snprintf(why, sizeof why, "%.400s: skipped, it could not be read before this call resumed", name_of(input(m, i)));
 			skip(m, i, why);
 		}
 	m->rows = have;
@@ -127,6 +146,10 @@ static void print_vector(embedding *m, const cli_piece *piece, const float *vect
 {
 	cli_print(&m->out, "{\"%s\": ", piece->picture ? "file" : "text");
 	cli_print_json(&m->out, piece->text);
+	if (piece->pair) {
+		cli_print(&m->out, ", \"pair\": ");
+		cli_print_json(&m->out, piece->pair);
+	}
 	cli_print(&m->out, ", \"vector\": [");
 	for (size_t k = 0; k < m->width; k++) {
 		cli_put(&m->out, ", ", k ? 2 : 0);
@@ -159,7 +182,7 @@ static rebus_status block_run(embedding *m, size_t first, size_t end, rebus_erro
 		if (*state(m, i) == DONE)
 			continue;
 		if (m->writer)
-			CLI_TRY(rebus_index_add(m->writer, input(m, i)->text, data + k * m->width, m->width, err));
+			CLI_TRY(rebus_index_add(m->writer, name_of(input(m, i)), data + k * m->width, m->width, err));
 		else
 			print_vector(m, input(m, i), data + k * m->width);
 		*state(m, i) = DONE;
@@ -242,6 +265,9 @@ static rebus_status run(const cli_request *r, rebus_error *err)
 			goto done;
 		}
 		*s = TODO;
+		cli_piece *p = (cli_piece *)m.inputs.items + i;
+		if (p->pair)
+			CLI_TRY(name_pair(p, &m.texts, err));
 	}
 	CLI_TRY(cli_engine_open(&e, &cli_embed, r, true, err));
 	status = embed_all(&m, err);

@@ -139,17 +139,24 @@ typedef struct {
 	cli_list *pieces, *texts;
 } collector;
 
-static rebus_status collect(void *user, bool picture, const char *text, rebus_error *err)
+static rebus_status collect(void *user, rebus_piece_kind kind, const char *text, rebus_error *err)
 {
 	collector *c = user;
+	cli_piece *last = c->pieces->count ? (cli_piece *)c->pieces->items + c->pieces->count - 1 : NULL;
+	if (kind == REBUS_PIECE_PAIR && (!last || last->picture || last->pair))
+		return cli_error(err, REBUS_MISUSE, "\"pair\": expected beside the text that it belongs to");
 	char **copy = cli_list_add(c->texts, sizeof *copy);
 	if (!copy)
 		return cli_no_memory(err);
 	*copy = strdup(text);
+	if (kind == REBUS_PIECE_PAIR && *copy) {
+		last->pair = *copy;
+		return REBUS_OK;
+	}
 	cli_piece *piece = *copy ? cli_list_add(c->pieces, sizeof *piece) : NULL;
 	if (!piece)
 		return cli_no_memory(err);
-	*piece = (cli_piece){.picture = picture, .text = *copy};
+	*piece = (cli_piece){.picture = kind == REBUS_PIECE_IMAGE, .text = *copy};
 	return REBUS_OK;
 }
 
@@ -165,7 +172,7 @@ static rebus_status collect_lines(const char *path, bool json, collector *c, reb
 		else if (strlen(line) != l.size)
 			status = cli_error(err, REBUS_MISUSE, "holds a NUL, expected the name of a file");
 		else if (l.size)
-			status = collect(c, true, line, err);
+			status = collect(c, REBUS_PIECE_IMAGE, line, err);
 		if (status)
 			line_error(&l, status, err);
 	}

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { FLAG, WORD, CHOICE, WHOLE, REAL, SIZE, IMAGE, TEXT, LABEL } option_kind;
+typedef enum { FLAG, WORD, CHOICE, WHOLE, REAL, SIZE, IMAGE, TEXT, PAIR, LABEL } option_kind;
 
 typedef struct {
 	const char *name;
@@ -40,9 +40,11 @@ static const option table[] = {
 	{"--image", 0, IMAGE, CLI_ALL, FIELD(pieces), "FILE", 0, 0, "a picture (JPEG, PNG); repeatable, order counts"},
 	{"--text", 0, TEXT, CLI_ALL & ~(unsigned)CLI_CLASSIFY, FIELD(pieces), "STRING", 0, 0,
 	 "a text, UTF-8 as it stands; repeatable, order counts"},
+	{"--pair", 0, PAIR, CLI_ALL & ~(unsigned)(CLI_CLASSIFY | CLI_ASK), FIELD(pieces), "STRING", 0, 0,
+	 "a second segment of the --text before it, for models that read pairs (BERT)"},
 	{"--batch", 0, WORD, BATCHES, FIELD(batch), "FILE.jsonl", 0, 0,
 	 "inputs from a file (- is standard input), one JSON object a line: {\"image\": FILE or [FILES], \"text\": T}, "
-	 "{\"content\": [{\"text\": T}, {\"image\": FILE}, ...]} or {\"messages\": [{\"role\": \"user\", \"content\": T or [...]}, "
+	 "{\"text\": T, \"pair\": T}, {\"content\": [{\"text\": T}, {\"image\": FILE}, ...]} or {\"messages\": [{\"role\": \"user\", \"content\": T or [...]}, "
 	 "...]}; names count from the current folder"},
 	{"--files", 0, WORD, CLI_CLASSIFY | CLI_EMBED, FIELD(files), "LIST", 0, 0,
 	 "more pictures, a name a line, from a file (- is standard input)"},
@@ -106,7 +108,6 @@ static const option table[] = {
 
 /* Options of the design whose models or commands are not here yet. */
 static const char *const later[][2] = {
-	{"--pair", "no model of this version takes a second segment, expected --text"},
 	{"--video", "no model of this version takes videos, expected --image"},
 	{"--fps", "no model of this version takes videos, expected --image"},
 	{"--patch-size", "no model of this version has patches of varying size, expected --size"},
@@ -220,6 +221,15 @@ static rebus_status add_piece(cli_request *out, bool picture, const char *text, 
 	return REBUS_OK;
 }
 
+static rebus_status add_pair(cli_request *out, const char *text, rebus_error *err)
+{
+	cli_piece *last = out->pieces.count ? (cli_piece *)out->pieces.items + out->pieces.count - 1 : NULL;
+	if (!last || last->picture || last->pair)
+		return cli_error(err, REBUS_MISUSE, "--pair: expected right after the --text that it belongs to");
+	last->pair = text;
+	return REBUS_OK;
+}
+
 static rebus_status add_label(cli_request *out, const char *text, rebus_error *err)
 {
 	const char **p = cli_list_add(&out->labels, sizeof *p);
@@ -250,6 +260,8 @@ static rebus_status set(const option *o, const char *value, cli_request *out, re
 	case IMAGE:
 	case TEXT:
 		return add_piece(out, o->kind == IMAGE, value, err);
+	case PAIR:
+		return add_pair(out, value, err);
 	case LABEL:
 		return add_label(out, value, err);
 	}

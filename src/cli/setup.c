@@ -172,7 +172,8 @@ rebus_status cli_ahead_open(const cli_engine *e, const cli_request *r, rebus_ahe
 
 rebus_status cli_prompt_add(rebus_prompt *p, const cli_piece *piece, rebus_error *err)
 {
-	return piece->picture ? rebus_prompt_image_file(p, piece->text, err) : rebus_prompt_text(p, piece->text, err);
+	rebus_status status = piece->picture ? rebus_prompt_image_file(p, piece->text, err) : rebus_prompt_text(p, piece->text, err);
+	return status || !piece->pair ? status : rebus_prompt_pair(p, piece->pair, err);
 }
 
 rebus_status cli_prompt_from(const cli_engine *e, const cli_request *r, rebus_prompt **out, rebus_error *err)

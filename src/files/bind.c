@@ -228,6 +228,8 @@ static rebus_status put(const binding *b, const tensor_info *t, const matrix *m,
 {
 	int32_t part = b->row->part;
 	if (b->row->kind == WEIGHT_BIAS) {
+		if (b->row->optional && !w->parts)
+			return REBUS_OK;
 		if (part >= w->parts || w->part[part].out != m->out)
 			return error_set(b->err, REBUS_SHAPE,
 			                 "%.120s: %" PRId64 " numbers, want as many as its weight has outputs (%" PRId64 ")", t->name, m->out,

@@ -54,7 +54,7 @@ typedef struct weight_row {
 	int32_t out, in; /* WEIGHT_DIM, WEIGHT_ANY, or 0: one */
 	int32_t part;    /* 0, 1, 2 */
 	int32_t when;    /* WEIGHT_IF: the row counts only if that flag is set; 0: always */
-	bool optional;   /* absent: the weight keeps parts == 0 */
+	bool optional;   /* absent: the weight keeps parts == 0; a bias: passed over if its matrix is absent */
 } weight_row;
 
 enum { WEIGHT_ANY = -1 };

@@ -107,6 +107,27 @@ rebus_status rebus_prompt_text(rebus_prompt *p, const char *text, rebus_error *e
 	return add_piece(p, (piece){.text = copy, .size = n, .picture = -1}, err);
 }
 
+rebus_status rebus_prompt_pair(rebus_prompt *p, const char *text, rebus_error *err)
+{
+	return prompt_pair(p, text, strlen(text), err);
+}
+
+rebus_status prompt_pair(rebus_prompt *p, const char *text, size_t size, rebus_error *err)
+{
+	const text_shape *w = p->m->text.f ? p->m->text.f->words(p->m->text.config) : NULL;
+	if (p->m->config && (!w || !w->segments))
+		return error_set(err, REBUS_MISUSE, "a pair: a %s model takes no second segment", rebus_model_family(p->m));
+	piece *last = p->piece_count ? &p->pieces[p->piece_count - 1] : NULL;
+	if (!last || last->image || last->pair)
+		return error_set(err, REBUS_MISUSE, "a pair: expected right after the text it belongs to");
+	const char *copy = arena_text(&p->mem, text, size);
+	if (!copy)
+		return error_memory(err, "a prompt");
+	last->pair = copy;
+	last->pair_size = size;
+	return REBUS_OK;
+}
+
 rebus_status rebus_prompt_message(rebus_prompt *p, const char *role, rebus_error *err)
 {
 	if (!(p->m->self.f->abilities & REBUS_GENERATES))

@@ -17,6 +17,8 @@ typedef struct piece {
 	bool image;
 	const char *text; /* of `size` bytes, NUL after it */
 	size_t size;
+	const char *pair; /* second segment of a text, of pair_size bytes, NUL after it; NULL: none */
+	size_t pair_size;
 	int32_t picture; /* number in pictures */
 	int32_t message; /* number in roles */
 } piece;
@@ -43,6 +45,7 @@ struct rebus_prompt {
 typedef struct sequence {
 	int32_t *ids;
 	int32_t *picture; /* [count]: which of the prompt's pictures the row belongs to, -1 none */
+	int32_t *segment; /* [count]; NULL: all 0 */
 	int32_t count;
 } sequence;
 
@@ -53,6 +56,8 @@ rebus_status prompt_sequence(const rebus_prompt *p, arena *a, const int64_t *fea
 /* A text of an encoder, cut to the longest the tokenizer states, unless whole. */
 rebus_status prompt_text_ids(const rebus_prompt *p, arena *a, const piece *t, bool whole, sequence *out, rebus_error *err);
 int32_t prompt_texts(const rebus_prompt *p);
+/* rebus_prompt_pair, of a text that may hold NUL characters. */
+rebus_status prompt_pair(rebus_prompt *p, const char *text, size_t size, rebus_error *err);
 /* Adds values that are processed already ([channels, height, width], copied). */
 rebus_status prompt_add_pixels(rebus_prompt *p, const float *data, int32_t channels, int32_t height, int32_t width, rebus_error *err);
 /* How many rows the features of a picture have, by the family's pick rule. */

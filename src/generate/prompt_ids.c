@@ -240,60 +240,56 @@ done:
 	return status;
 }
 
-/* The special tokens stay, the text between them is cut at its end. */
-static rebus_status cut(const rebus_prompt *p, const piece *t, ids *list, int64_t most, rebus_error *err)
-{
-	rebus_status status;
-	ids plain, full = *list;
-	ids_init(&plain, p->mem.from, 0);
-	ids_init(list, p->mem.from, 0);
-	TRY(text_encode(p->m->words, t->text, t->size, false, &plain, err));
-	size_t extra = ids_count(&full) - ids_count(&plain), before = 0;
-	while (before < extra && memcmp(ids_data(&full) + before, ids_data(&plain), ids_count(&plain) * sizeof(int32_t)))
-		before++;
-	int64_t keep = int_max(0, most - (int64_t)extra);
-	for (size_t i = 0; i < before; i++)
-		ids_add(list, ids_data(&full)[i]);
-	for (int64_t i = 0; i < keep; i++)
-		ids_add(list, ids_data(&plain)[i]);
-	for (size_t i = before + ids_count(&plain); i < ids_count(&full); i++)
-		ids_add(list, ids_data(&full)[i]);
-	status = ids_check(list, err);
-done:
-	ids_free(&plain);
-	ids_free(&full);
-	return status;
-}
-
-/* Padding that the model was trained to read: up to `most` ids. */
+/* Padding that the model was trained to read: up to `most` ids, on the tokenizer's side. */
 static rebus_status pad(const rebus_prompt *p, ids *list, int64_t most, rebus_error *err)
 {
 	int32_t id = text_named_id(p->m->words, TEXT_PAD);
+	int64_t add = most - (int64_t)ids_count(list);
 	if (id < 0)
 		return error_set(err, REBUS_FORMAT, "%s: the tokenizer has no padding token, and the model reads padding", p->m->folder);
-	while ((int64_t)ids_count(list) < most)
+	for (int64_t i = 0; i < add; i++)
 		ids_add(list, id);
-	return ids_check(list, err);
+	rebus_status status = ids_check(list, err);
+	if (status || add <= 0 || !text_get_info(p->m->words)->pad_left)
+		return status;
+	int32_t *at = (int32_t *)(void *)list->bytes.data;
+	memmove(at + add, at, (size_t)(most - add) * sizeof *at);
+	for (int64_t i = 0; i < add; i++)
+		at[i] = id;
+	return REBUS_OK;
+}
+
+static rebus_status take_segments(arena *a, const ids *types, sequence *out, rebus_error *err)
+{
+	size_t n = ids_count(types);
+	out->segment = arena_get(a, n + 1, sizeof *out->segment);
+	if (!out->segment)
+		return error_memory(err, "a prompt");
+	if (n)
+		memcpy(out->segment, ids_data(types), n * sizeof *out->segment);
+	return REBUS_OK;
 }
 
 rebus_status prompt_text_ids(const rebus_prompt *p, arena *a, const piece *t, bool whole, sequence *out, rebus_error *err)
 {
 	rebus_status status;
-	ids list;
+	ids list, types;
 	ids_init(&list, p->mem.from, 0);
+	ids_init(&types, p->mem.from, 0);
 	TRY(need_words(p->m, err));
-	TRY(text_encode(p->m->words, t->text, t->size, !p->options.bare, &list, err));
-	TRY(ids_check(&list, err));
 	const text_shape *w = p->m->text.f->words(p->m->text.config);
 	int64_t most = text_get_info(p->m->words)->model_max_length;
+	bool as_is = whole || p->options.bare;
 	most = w->full ? int_min(most, w->positions) : most;
-	if (!whole && !p->options.bare && (int64_t)ids_count(&list) > most)
-		TRY(cut(p, t, &list, most, err));
-	if (!whole && !p->options.bare && w->full)
+	TRY(text_encode_pair(p->m->words, t->text, t->size, t->pair, t->pair_size, !p->options.bare, as_is ? INT64_MAX : most, &list, &types, err));
+	if (!as_is && w->full)
 		TRY(pad(p, &list, most, err));
 	TRY(check_ids(p->m, &list, -1, err));
 	TRY(take(a, &list, ids_count(&list), out, err));
+	if (t->pair)
+		TRY(take_segments(a, &types, out, err));
 done:
 	ids_free(&list);
+	ids_free(&types);
 	return status;
 }

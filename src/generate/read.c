@@ -27,9 +27,16 @@ static int32_t pick_of(const rebus_model *m, const text_shape *w, const sequence
 
 typedef struct reading { /* what a run is fed with */
 	tokens table;
-	rowmap source, position, pick;
+	rowmap source, position, segment, pick;
 	layout self;
 } reading;
+
+static void add_row(tokens *t, const sequence *s, int32_t seq, int32_t k)
+{
+	tokens_add(t, TOKEN_TEXT, seq, k, -1, s->ids[k]);
+	if (s->segment)
+		t->segment[t->rows - 1] = s->segment[k];
+}
 
 static rebus_status lay_out(reading *r, const rebus_model *m, const sequence *list, int32_t count, arena *a, run_rows *rows, rebus_error *err)
 {
@@ -52,13 +59,15 @@ static rebus_status lay_out(reading *r, const rebus_model *m, const sequence *li
 		rows->picked[i] = i;
 		picked[i] = (int32_t)r->table.rows + pick_of(m, w, &list[i]);
 		for (int32_t k = 0; k < list[i].count; k++)
-			tokens_add(&r->table, TOKEN_TEXT, i, k, -1, list[i].ids[k]);
+			add_row(&r->table, &list[i], i, k);
 	}
 	rows->row[count] = (int32_t)r->table.rows;
 	rows->picked[count] = count;
 	int64_t base[TOKEN_KINDS] = {0, -1, -1, -1, -1};
 	TRY(tokens_map_sources(a, &r->table, base, w->vocabulary, &r->source, err));
 	TRY(tokens_map_order(a, &r->table, 0, w->positions, &r->position, err));
+	if (w->segments)
+		TRY(tokens_map_segments(a, &r->table, w->segments, &r->segment, err));
 	TRY(tokens_map_pick(a, picked, count, total, &r->pick, err));
 	TRY(tokens_layout(a, &r->table, !w->both_ways, &r->self, err));
 done:
@@ -72,7 +81,7 @@ rebus_status session_read(rebus_session *s, const sequence *list, int32_t count,
 	feed f;
 	TRY(lay_out(&in, s->m, list, count, a, rows, err));
 	TRY(session_net(s, false, (net_size){.rows = in.table.rows, .picked = count}, wants, err));
-	net_run r = {.table = &in.table, .source = &in.source, .position = &in.position, .pick = &in.pick, .self = &in.self};
+	net_run r = {.table = &in.table, .source = &in.source, .position = &in.position, .segment = &in.segment, .pick = &in.pick, .self = &in.self};
 	TRY(net_feed(&s->text.n, &r, a, &f, err));
 	TRY(plan_run(s->text.p, &f, &s->runner, s->options.stop, s->options.user, err));
 done:

@@ -2,9 +2,10 @@
  * prompt_json.c - one line of a --batch file as pieces of a prompt.
  *
  *   line      {"image": FILE or [FILE, ...], "text": TEXT}      either may be absent; pictures first
+ *             {"text": TEXT, "pair": TEXT}                      two segments of one text
  *             {"content": [piece, ...]}
  *             {"messages": [{"role": ROLE, "content": TEXT or [piece, ...]}, ...]}
- *   piece     {"text": TEXT} or {"image": FILE}
+ *   piece     {"text": TEXT}, {"image": FILE}, or {"pair": TEXT} after the text that it belongs to
  *
  * Every key must be known: a misspelt one would otherwise change the question without a word. Whatever is wrong with the
  * line itself is MISUSE, also where it is no JSON at all; a picture that cannot be read keeps its own status.
@@ -23,7 +24,7 @@ enum { LINE_VALUES = 1 << 16 };
 typedef struct {
 	void *user;
 	rebus_status (*on_role)(void *user, const char *role, rebus_error *err);
-	rebus_status (*on_piece)(void *user, bool image, const char *text, size_t size, rebus_error *err);
+	rebus_status (*on_piece)(void *user, rebus_piece_kind kind, const char *text, size_t size, rebus_error *err);
 } taker;
 
 static rebus_status wrong(rebus_error *err, const char *what)
@@ -36,7 +37,14 @@ static rebus_status take_text(const taker *t, const json *j, rebus_error *err)
 {
 	size_t size;
 	const char *text = json_text(j, &size);
-	return text ? t->on_piece(t->user, false, text, size, err) : wrong(err, "\"text\" is not a string");
+	return text ? t->on_piece(t->user, REBUS_PIECE_TEXT, text, size, err) : wrong(err, "\"text\" is not a string");
+}
+
+static rebus_status take_pair(const taker *t, const json *j, rebus_error *err)
+{
+	size_t size;
+	const char *text = json_text(j, &size);
+	return text ? t->on_piece(t->user, REBUS_PIECE_PAIR, text, size, err) : wrong(err, "\"pair\" is not a string");
 }
 
 static rebus_status take_picture(const taker *t, const json *j, rebus_error *err)
@@ -45,7 +53,7 @@ static rebus_status take_picture(const taker *t, const json *j, rebus_error *err
 	const char *path = json_text(j, &size);
 	if (!path || strlen(path) != size)
 		return wrong(err, "\"image\" is not the name of a file");
-	return t->on_piece(t->user, true, path, size, err);
+	return t->on_piece(t->user, REBUS_PIECE_IMAGE, path, size, err);
 }
 
 /* Keys that belong to models of later versions get a reason of their own. */
@@ -54,7 +62,6 @@ static rebus_status unknown(const char *key, rebus_error *err)
 	static const char *const later[][2] = {
 		{"video", "no model of this version takes videos"},
 		{"fps", "no model of this version takes videos"},
-		{"pair", "no model of this version takes a second segment"},
 	};
 	for (size_t i = 0; i < COUNT_OF(later); i++)
 		if (!strcmp(key, later[i][0]))
@@ -80,6 +87,8 @@ static rebus_status take_content(const taker *t, const json *list, rebus_error *
 			status = take_text(t, it.value, err);
 		else if (!strcmp(it.key, "image"))
 			status = take_picture(t, it.value, err);
+		else if (!strcmp(it.key, "pair"))
+			status = take_pair(t, it.value, err);
 		else
 			status = unknown(it.key, err);
 		if (status)
@@ -113,7 +122,7 @@ static rebus_status take_short(const taker *t, const json *line, rebus_error *er
 	rebus_status status = REBUS_OK;
 	json_each it = json_first(line);
 	while (json_next(&it))
-		if (strcmp(it.key, "image") && strcmp(it.key, "text"))
+		if (strcmp(it.key, "image") && strcmp(it.key, "text") && strcmp(it.key, "pair"))
 			return unknown(it.key, err);
 	if (json_kind_of(image) == JSON_LIST && !json_count(image))
 		return wrong(err, "\"image\" is an empty list");
@@ -124,6 +133,8 @@ static rebus_status take_short(const taker *t, const json *line, rebus_error *er
 		status = take_picture(t, image, err);
 	if (!status && json_has(line, "text"))
 		status = take_text(t, json_get(line, "text"), err);
+	if (!status && json_has(line, "pair"))
+		status = take_pair(t, json_get(line, "pair"), err);
 	return status;
 }
 
@@ -156,9 +167,11 @@ static rebus_status prompt_role(void *user, const char *role, rebus_error *err)
 	return rebus_prompt_message(user, role, err);
 }
 
-static rebus_status prompt_piece(void *user, bool image, const char *text, size_t size, rebus_error *err)
+static rebus_status prompt_piece(void *user, rebus_piece_kind kind, const char *text, size_t size, rebus_error *err)
 {
-	if (image)
+	if (kind == REBUS_PIECE_PAIR)
+		return prompt_pair(user, text, size, err);
+	if (kind == REBUS_PIECE_IMAGE)
 		return rebus_prompt_image_file(user, text, err);
 	rebus_prompt *p = user;
 	const char *copy = arena_text(&p->mem, text, size);
@@ -180,7 +193,7 @@ rebus_status rebus_prompt_json(rebus_prompt *prompt, const char *line, size_t si
 
 typedef struct {
 	void *user;
-	rebus_status (*on_piece)(void *user, bool image, const char *text, rebus_error *err);
+	rebus_status (*on_piece)(void *user, rebus_piece_kind kind, const char *text, rebus_error *err);
 } plain_taker;
 
 static rebus_status plain_role(void *user, const char *role, rebus_error *err)
@@ -191,16 +204,16 @@ static rebus_status plain_role(void *user, const char *role, rebus_error *err)
 	return REBUS_OK;
 }
 
-static rebus_status plain_piece(void *user, bool image, const char *text, size_t size, rebus_error *err)
+static rebus_status plain_piece(void *user, rebus_piece_kind kind, const char *text, size_t size, rebus_error *err)
 {
 	plain_taker *p = user;
 	if (strlen(text) != size)
 		return error_set(err, REBUS_MISUSE, "\"text\" holds a NUL, which cannot be part of it here");
-	return p->on_piece(p->user, image, text, err);
+	return p->on_piece(p->user, kind, text, err);
 }
 
 rebus_status rebus_pieces_json(const char *line, size_t size,
-                               rebus_status (*on_piece)(void *user, bool image, const char *text, rebus_error *err),
+                               rebus_status (*on_piece)(void *user, rebus_piece_kind kind, const char *text, rebus_error *err),
                                void *user, rebus_error *err)
 {
 	plain_taker p = {user, on_piece};

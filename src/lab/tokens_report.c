@@ -50,7 +50,7 @@ static rebus_status words_ids(telling *t, const piece *x, sequence *out, rebus_e
 {
 	ids list;
 	ids_init(&list, t->a.from, 0);
-	rebus_status status = text_encode(t->m->words, x->text, x->size, !t->p->options.bare, &list, err);
+	rebus_status status = text_encode_pair(t->m->words, x->text, x->size, x->pair, x->pair_size, !t->p->options.bare, INT64_MAX, &list, NULL, err);
 	size_t n = ids_count(&list);
 	out->count = (int32_t)n;
 	out->ids = arena_get(&t->a, n + 1, sizeof *out->ids);
@@ -92,6 +92,8 @@ static rebus_status tell_encoder(telling *t, rebus_error *err)
 		for (int32_t k = 0; k < texts[i].count; k++) {
 			ids_add(&t->ids, texts[i].ids[k]);
 			tokens_add(&t->table, TOKEN_TEXT, seq, k, -1, texts[i].ids[k]);
+			if (texts[i].segment)
+				t->table.segment[t->table.rows - 1] = texts[i].segment[k];
 		}
 	}
 	return status;
@@ -142,9 +144,10 @@ rebus_status rebus_tokens_json(const rebus_model *m, rebus_prompt *prompt, rebus
 	report_key(b, "rows");
 	buf_text(b, "[");
 	for (int64_t i = 0; i < t.table.rows; i++)
-		buf_format(b, "%s{\"kind\": \"%s\", \"seq\": %d, \"order\": %d, \"picture\": %d, \"t\": %g, \"y\": %g, \"x\": %g, \"source\": %d}", i ? ", " : "",
+		buf_format(b, "%s{\"kind\": \"%s\", \"seq\": %d, \"order\": %d, \"picture\": %d, \"t\": %g, \"y\": %g, \"x\": %g, "
+			"\"source\": %d, \"segment\": %d}", i ? ", " : "",
 			tokens_kind_name((token_kind)t.table.kind[i]), t.table.seq[i], t.table.order[i], t.table.picture[i], (double)t.table.at[AT_T][i],
-			(double)t.table.at[AT_Y][i], (double)t.table.at[AT_X][i], t.table.source[i]);
+			(double)t.table.at[AT_Y][i], (double)t.table.at[AT_X][i], t.table.source[i], t.table.segment[i]);
 	buf_text(b, "]}");
 	status = report_finish(r, out, err);
 	r = NULL;

@@ -6,8 +6,8 @@
  *   encoder      pictures (n, ...), texts (n, longest, ...): rows that are padding hold 0
  *   generating   (1, tokens, ...), picture features (rows, width)
  *
- * `inputs` replace what preprocessing gives: pixel_values become pictures, input_ids the text; where attention_mask is 0 a
- * token is padding and does not exist.
+ * `inputs` replace what preprocessing gives: pixel_values become pictures, input_ids the text, token_type_ids its segments;
+ * where attention_mask is 0 a token is padding and does not exist.
  */
 #include <string.h>
 
@@ -70,6 +70,8 @@ static rebus_status check_inputs(const tracing *t, rebus_error *err)
 	for (size_t i = 0; in && i < rebus_tensors_count(in); i++) {
 		const char *name = rebus_tensors_at(in, i).name;
 		bool text = !strcmp(name, "input_ids") || !strcmp(name, "attention_mask");
+		bool types = !strcmp(name, "token_type_ids") && t->s->m->text.f && t->s->m->text.f->words(t->s->m->text.config)->segments;
+		text = text || types;
 		bool mask = !strcmp(name, "attention_mask") && t->s->m->text.f && t->s->m->text.f->words(t->s->m->text.config)->full; /* padding counts */
 		if ((strcmp(name, "pixel_values") && !text) || mask)
 			return error_set(err, REBUS_MISUSE, "inputs: %s: not an input of a %s model", name, rebus_model_family(t->s->m));
@@ -84,12 +86,15 @@ static rebus_status check_inputs(const tracing *t, rebus_error *err)
 /* Rows of input_ids as sequences; tokens whose mask is 0 are left out. */
 static rebus_status take_ids(tracing *t, const rebus_tensor *x, sequence **out, int32_t *count, rebus_error *err)
 {
-	rebus_tensor mask;
+	rebus_tensor mask, types;
 	bool masked = rebus_tensors_find(t->o->inputs, "attention_mask", &mask);
+	bool typed = rebus_tensors_find(t->o->inputs, "token_type_ids", &types);
 	if (x->type != REBUS_I64 || x->rank != 2 || x->shape[0] < 1 || x->shape[0] > (1 << 20) || x->shape[1] > TEXT_IDS_MOST)
 		return wrong_input("input_ids", "I64 (texts, tokens)", err);
 	if (masked && (mask.type != REBUS_I64 || mask.rank != 2 || mask.shape[0] != x->shape[0] || mask.shape[1] != x->shape[1]))
 		return wrong_input("attention_mask", "I64 of the shape of input_ids", err);
+	if (typed && (types.type != REBUS_I64 || types.rank != 2 || types.shape[0] != x->shape[0] || types.shape[1] != x->shape[1]))
+		return wrong_input("token_type_ids", "I64 of the shape of input_ids", err);
 	const text_shape *w = t->s->m->text.f->words(t->s->m->text.config);
 	sequence *list = arena_zero(&t->a, (size_t)x->shape[0], sizeof *list);
 	if (!list)
@@ -98,7 +103,8 @@ static rebus_status take_ids(tracing *t, const rebus_tensor *x, sequence **out, 
 		sequence *q = &list[r];
 		q->ids = arena_get(&t->a, (size_t)x->shape[1], sizeof(int32_t));
 		q->picture = arena_get(&t->a, (size_t)x->shape[1], sizeof(int32_t));
-		if (!q->ids || !q->picture)
+		q->segment = typed ? arena_get(&t->a, (size_t)x->shape[1], sizeof(int32_t)) : NULL;
+		if (!q->ids || !q->picture || (typed && !q->segment))
 			return error_memory(err, "inputs");
 		for (int64_t c = 0; c < x->shape[1]; c++) {
 			int64_t id = ((const int64_t *)x->data)[r * x->shape[1] + c];
@@ -106,6 +112,11 @@ static rebus_status take_ids(tracing *t, const rebus_tensor *x, sequence **out, 
 				continue;
 			if (id < 0 || id >= w->vocabulary)
 				return error_set(err, REBUS_MISUSE, "inputs: input_ids: %lld, expected 0 to %lld", (long long)id, (long long)w->vocabulary - 1);
+			int64_t type = typed ? ((const int64_t *)types.data)[r * x->shape[1] + c] : 0;
+			if (typed && (type < 0 || type >= w->segments))
+				return error_set(err, REBUS_MISUSE, "inputs: token_type_ids: %lld, expected 0 to %lld", (long long)type, (long long)w->segments - 1);
+			if (typed)
+				q->segment[q->count] = (int32_t)type;
 			q->picture[q->count] = -1;
 			q->ids[q->count++] = (int32_t)id;
 		}
@@ -204,7 +215,7 @@ static rebus_status give_pixels(tracing *t, rebus_error *err)
 	return REBUS_OK;
 }
 
-/* input_ids and attention_mask of sequences [s0, s1), padded to the longest. */
+/* input_ids, attention_mask and where there are segments token_type_ids of sequences [s0, s1), padded to the longest. */
 static void give_ids(tracing *t, size_t i, const sequence *list, int32_t s0, int32_t s1)
 {
 	int64_t longest = 0;
@@ -214,11 +225,15 @@ static void give_ids(tracing *t, size_t i, const sequence *list, int32_t s0, int
 	int32_t pad = t->s->m->words ? text_named_id(t->s->m->words, TEXT_PAD) : -1;
 	int64_t *id = tensors_add(t->out, prefix_of(t, i), "input_ids", REBUS_I64, 2, shape);
 	int64_t *mask = tensors_add(t->out, prefix_of(t, i), "attention_mask", REBUS_I64, 2, shape);
-	for (int32_t k = s0; id && mask && k < s1; k++)
+	bool typed = t->s->m->text.f->words(t->s->m->text.config)->segments > 0;
+	int64_t *type = typed ? tensors_add(t->out, prefix_of(t, i), "token_type_ids", REBUS_I64, 2, shape) : NULL;
+	for (int32_t k = s0; id && mask && (type || !typed) && k < s1; k++)
 		for (int64_t c = 0; c < longest; c++) {
 			bool there = c < list[k].count;
 			id[(k - s0) * longest + c] = there ? list[k].ids[c] : pad < 0 ? 0 : pad;
 			mask[(k - s0) * longest + c] = there;
+			if (typed)
+				type[(k - s0) * longest + c] = there && list[k].segment ? list[k].segment[c] : 0;
 		}
 }
 

@@ -48,6 +48,7 @@ typedef struct text_shape {
 	int64_t rotary;                /* columns of a head that are turned, 0 none */
 	const float *inv_freq;         /* [rotary / 2] */
 	bool learned_order;            /* a learned table by place */
+	int64_t segments;              /* rows of a learned table by segment; 0: a text has one segment only */
 	bool both_ways;                /* a row sees the rows after it too */
 	bool full;                     /* texts are padded to the longest sequence, and padding is read like any token */
 } text_shape;

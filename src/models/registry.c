@@ -16,6 +16,7 @@
 	X(siglip)                                                                                                          \
 	X(siglip_vision)                                                                                                   \
 	X(siglip_text)                                                                                                     \
+	X(bert)                                                                                                            \
 	X(llama)                                                                                                           \
 	X(llava)
 

@@ -59,9 +59,23 @@ static node_id scaled(net *n, const char *name, node_id x, const weight *w)
 	return present(w) ? graph_scale_columns(n->g, name, x, w) : x;
 }
 
+/* Vaswani et al. 2017, as BERT has it. */
+static node_id block_after(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
+{
+	graph *g = n->g;
+	node_id a = self_attention(n, graph_text(g, "%s.%s", name, o->attention), x, w, o);
+	x = graph_add(g, graph_text(g, "%s.sum1", name), x, a);
+	x = part_norm(n, graph_text(g, "%s.middle", name), x, &w->norm1, &w->norm1_bias, o);
+	node_id b = part_mlp(n, graph_text(g, "%s.%s", name, o->mlp), x, &w->up, &w->down, o);
+	x = graph_add(g, graph_text(g, "%s.sum2", name), x, b);
+	return part_norm(n, name, x, &w->norm2, &w->norm2_bias, o);
+}
+
 node_id part_block(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
 {
 	graph *g = n->g;
+	if (o->after)
+		return block_after(n, name, x, w, o);
 	const char *first = graph_text(g, "%s.%s", name, o->attention), *second = graph_text(g, "%s.%s", name, o->mlp);
 	node_id a = self_attention(n, first, part_norm(n, graph_text(g, "%s.norm1", name), x, &w->norm1, &w->norm1_bias, o), w, o);
 	x = graph_add(g, graph_text(g, "%s.middle", name), x, scaled(n, graph_text(g, "%s.scale1", name), a, &w->scale1));
@@ -116,6 +130,15 @@ node_id part_token_embedding(net *n, const char *name, const weight *table, bool
 node_id part_order_embedding(net *n, const char *name, node_id x, const weight *table)
 {
 	return add_positions(n, name, x, table, 1);
+}
+
+node_id part_segment_embedding(net *n, const char *name, node_id x, const weight *table)
+{
+	if (!n->segment)
+		n->segment = graph_slot_map(n->g, "segment", n->rows, 1, false);
+	node_id t = graph_param(n->g, table);
+	node_id s = graph_move(n->g, graph_text(n->g, "%s.segment", name), &t, 1, n->rows, n->segment);
+	return graph_add(n->g, graph_text(n->g, "%s.words", name), x, s);
 }
 
 node_id part_pick(net *n, const char *name, node_id x)

@@ -1,5 +1,5 @@
 /*
- * blocks.h - what families share: embeddings, pre-norm blocks, attention with a cache, rows for heads.
+ * blocks.h - what families share: embeddings, blocks with norms before or after, attention with a cache, rows for heads.
  *
  * A block's weights are one struct that the families' tables bind into; a part that a family does not have stays with
  * parts == 0 and is left out.
@@ -10,10 +10,10 @@
 #include "parts/net.h"
 
 typedef struct block_weights {
-	weight norm1, norm1_bias; /* before attention */
+	weight norm1, norm1_bias; /* before attention, or after its sum */
 	weight qkv;               /* query, key, value stacked */
 	weight out;
-	weight norm2, norm2_bias; /* before the MLP */
+	weight norm2, norm2_bias; /* before the MLP, or after its sum */
 	weight up;                /* fc1; gated: gate and up stacked */
 	weight down;
 	weight scale1, scale2;    /* of the columns of attention's and the MLP's results (LayerScale) */
@@ -26,6 +26,7 @@ typedef struct block_options {
 	double eps;
 	act_kind act;
 	bool rms;     /* RMS norm, else layer norm */
+	bool after;   /* norms after each sum, not before each half: x = norm(x + attention x); x = norm(x + mlp x) */
 	bool gated;   /* down(act(gate) * up), else down(act(up)) */
 	bool rotary;  /* queries and keys turned by net->angles, half-split pairs */
 	const char *attention, *mlp; /* how the reference calls the two halves, below the block's name */
@@ -55,6 +56,8 @@ node_id part_positions(net *n, const char *name, node_id x, const weight *table)
 node_id part_token_embedding(net *n, const char *name, const weight *table, bool features);
 /* A learned table by place in the sequence, added: net->position. */
 node_id part_order_embedding(net *n, const char *name, node_id x, const weight *table);
+/* A learned table by segment of the text, added: net->segment. */
+node_id part_segment_embedding(net *n, const char *name, node_id x, const weight *table);
 /* The rows heads are run on: net->pick. */
 node_id part_pick(net *n, const char *name, node_id x);
 /* As many rows by the family's second rule, such as the mean of each picture's patches: net->pool. */

@@ -58,6 +58,7 @@ typedef struct net {
 	slot features_in; /* input [features, width]: rows another net made */
 	slot source;      /* map: where the embeddings' rows come from */
 	slot position;    /* map into a learned position table */
+	slot segment;     /* map into a learned table by segment */
 	slot self;        /* layout over rows, or over the cache */
 	slot angles_in;   /* input [rows, 2 * half] */
 	slot where;       /* column: the cache row of each token */
@@ -86,7 +87,7 @@ typedef struct net_run {
 	const tokens *table;
 	const float *patches, *features;
 	int64_t patch_rows, feature_rows;
-	const rowmap *source, *position, *pick, *pool;
+	const rowmap *source, *position, *segment, *pick, *pool;
 	const rowmap *probe;
 	const layout *self, *cross;
 	const float *angles;

@@ -188,6 +188,15 @@ rebus_status post_read(tokenizer *t, const json *j, rebus_error *err)
 	return json_kind_of(j) == JSON_NONE || json_kind_of(j) == JSON_NULL ? REBUS_OK : one_read(t, j, &adds, err);
 }
 
+size_t post_special(const tokenizer *t, bool pair)
+{
+	const post_template *p = pair ? &t->post.pair : &t->post.single;
+	size_t n = 0;
+	for (size_t i = 0; i < p->count; i++)
+		n += p->items[i].sequence < 0 ? p->items[i].count : 0;
+	return n;
+}
+
 rebus_status post_run(const tokenizer *t, const ids *a, const ids *b, bool add_special, ids *out, ids *types, rebus_error *err)
 {
 	const post_template *p = b ? &t->post.pair : &t->post.single;

@@ -335,6 +335,7 @@ void decoder_strip(const char *s, size_t n, size_t *from, size_t *end);       /*
 rebus_status post_read(tokenizer *t, const json *j, rebus_error *err);
 rebus_status post_class(tokenizer *t, post_kind kind, rebus_error *err); /* the class's, from the named tokens */
 rebus_status post_ends(tokenizer *t, bool bos, bool eos, rebus_error *err); /* bos before, eos behind each text */
+size_t post_special(const tokenizer *t, bool pair); /* ids that post_run adds with add_special */
 rebus_status post_run(const tokenizer *t, const ids *a, const ids *b, bool add_special, ids *out, ids *types, rebus_error *err);
 rebus_status bpe_read(tokenizer *t, const json *model, const bpe_options *rebuilt, rebus_error *err);
 rebus_status bpe_run(text_work *w, const char *s, size_t n, ids *out);

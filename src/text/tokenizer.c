@@ -436,8 +436,35 @@ done:
 	return status;
 }
 
+static void keep_part(ids *list, size_t keep, bool left)
+{
+	size_t size = keep * sizeof(int32_t);
+	if (keep >= ids_count(list))
+		return;
+	if (left && keep)
+		memmove(list->bytes.data, list->bytes.data + list->bytes.size - size, size);
+	list->bytes.size = size;
+}
+
+/* The longer one becomes as long as the shorter, then both lose alike; the longer keeps the odd one. */
+static void cut_longest(const tokenizer *t, ids *a, ids *b, size_t most)
+{
+	size_t less = ids_count(a), more = ids_count(b);
+	bool swap = less > more;
+	if (less + more <= most)
+		return;
+	less = swap ? more : less;
+	more = less > most ? less : less > most - less ? less : most - less;
+	if (less + more > most) {
+		less = most / 2;
+		more = less + most % 2;
+	}
+	keep_part(a, swap ? more : less, t->info.truncate_left);
+	keep_part(b, swap ? less : more, t->info.truncate_left);
+}
+
 rebus_status text_encode_pair(const tokenizer *t, const char *a, size_t a_size, const char *b, size_t b_size, bool add_special,
-                              ids *out, ids *types, rebus_error *err)
+                              int64_t most, ids *out, ids *types, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	ids first, second;
@@ -446,6 +473,11 @@ rebus_status text_encode_pair(const tokenizer *t, const char *a, size_t a_size, 
 	TRY(encode(t, a, a_size, &first, err));
 	if (b_size)
 		TRY(encode(t, b, b_size, &second, err));
+	int64_t room = most - (add_special ? (int64_t)post_special(t, b_size > 0) : 0);
+	if (most < INT64_MAX && b_size)
+		cut_longest(t, &first, &second, (size_t)int_max(room, 0));
+	else if (most < INT64_MAX)
+		keep_part(&first, (size_t)int_max(room, 0), t->info.truncate_left);
 	TRY(post_run(t, &first, b_size ? &second : NULL, add_special, out, types, err));
 done:
 	ids_free(&first);
@@ -455,7 +487,7 @@ done:
 
 rebus_status text_encode(const tokenizer *t, const char *s, size_t n, bool add_special, ids *out, rebus_error *err)
 {
-	return text_encode_pair(t, s, n, NULL, 0, add_special, out, NULL, err);
+	return text_encode_pair(t, s, n, NULL, 0, add_special, INT64_MAX, out, NULL, err);
 }
 
 /* ------------------------------------------------------------------------------------------------ lookups */

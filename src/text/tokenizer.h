@@ -69,9 +69,10 @@ void text_close(tokenizer *t); /* NULL is fine */
 /* Appends to out. add_special: with what the post-processor puts around a text. */
 rebus_status text_encode(const tokenizer *t, const char *s, size_t n, bool add_special, ids *out, rebus_error *err);
 /* Two texts through the pair template; types may be NULL, else gets as many type ids as out gets ids. An empty b counts as
-   none, as in the reference. */
+   none, as in the reference. most: so many ids at most, special ones counted; the longer text is cut first (truncation of
+   tokenizers 0.23, longest_first), at the side that the tokenizer says; INT64_MAX: no limit. */
 rebus_status text_encode_pair(const tokenizer *t, const char *a, size_t a_size, const char *b, size_t b_size, bool add_special,
-                              ids *out, ids *types, rebus_error *err);
+                              int64_t most, ids *out, ids *types, rebus_error *err);
 /* Appends to out. Ids that no token has are passed over. */
 rebus_status text_decode(const tokenizer *t, const int32_t *id, size_t n, bool skip_special, buf *out, rebus_error *err);
 

@@ -40,6 +40,19 @@ rebus_status tokens_map_pick(arena *a, const int32_t *rows, int64_t count, int64
 	return status;
 }
 
+rebus_status tokens_map_segments(arena *a, const tokens *t, int64_t table_rows, rowmap *out, rebus_error *err)
+{
+	int32_t *from;
+	rebus_status status = one_tap(a, t->rows, table_rows, &from, out, err);
+	for (int64_t r = 0; !status && r < t->rows; r++) {
+		if (t->segment[r] < 0 || t->segment[r] >= table_rows)
+			return error_set(err, REBUS_SHAPE, "token %lld: segment %d, expected less than config.json's type_vocab_size %lld", (long long)r,
+				t->segment[r], (long long)table_rows);
+		from[r] = t->segment[r];
+	}
+	return status;
+}
+
 rebus_status tokens_map_order(arena *a, const tokens *t, int64_t offset, int64_t table_rows, rowmap *out, rebus_error *err)
 {
 	int32_t *from;

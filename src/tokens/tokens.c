@@ -14,7 +14,7 @@ rebus_status tokens_new(arena *a, int64_t cap, tokens *out, rebus_error *err)
 		return error_set(err, REBUS_LIMIT, "%lld tokens, expected at most %d", (long long)cap, INT32_MAX / 2);
 	size_t n = (size_t)cap;
 	tokens t = {.cap = cap, .kind = arena_get(a, n, 1)};
-	int32_t **columns[] = {&t.seq, &t.order, &t.picture, &t.source};
+	int32_t **columns[] = {&t.seq, &t.order, &t.picture, &t.source, &t.segment};
 	bool room = t.kind != NULL;
 	for (size_t i = 0; i < COUNT_OF(columns); i++)
 		room &= (*columns[i] = arena_get(a, n, sizeof(int32_t))) != NULL;
@@ -34,6 +34,7 @@ void tokens_add(tokens *t, token_kind kind, int32_t seq, int32_t order, int32_t 
 	t->order[r] = order;
 	t->picture[r] = picture;
 	t->source[r] = source;
+	t->segment[r] = 0;
 	t->at[AT_T][r] = t->at[AT_Y][r] = t->at[AT_X][r] = 0;
 	t->at[AT_ORDER][r] = (float)order;
 }

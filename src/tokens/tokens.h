@@ -29,6 +29,7 @@ typedef struct tokens {
 	int64_t rows, cap;
 	uint8_t *kind;
 	int32_t *seq, *order, *picture, *source;
+	int32_t *segment; /* of a text of several, such as BERT's pairs; 0 elsewhere */
 	float *at[AT_AXES]; /* t, y, x and 1-D position; fractions allowed */
 } tokens;
 
@@ -53,6 +54,8 @@ rebus_status tokens_layout_cached(arena *a, const tokens *t, const int32_t *regi
 rebus_status tokens_map_sources(arena *a, const tokens *t, const int64_t base[TOKEN_KINDS], int64_t rows_in, rowmap *out, rebus_error *err);
 /* The listed rows, in that order; -1 the zero row. */
 rebus_status tokens_map_pick(arena *a, const int32_t *rows, int64_t count, int64_t rows_in, rowmap *out, rebus_error *err);
+/* A learned table by segment. */
+rebus_status tokens_map_segments(arena *a, const tokens *t, int64_t table_rows, rowmap *out, rebus_error *err);
 /* A learned table by 1-D position: row offset + (int)at[ORDER]. */
 rebus_status tokens_map_order(arena *a, const tokens *t, int64_t offset, int64_t table_rows, rowmap *out, rebus_error *err);
 

@@ -67,14 +67,14 @@ static void pairs(void **state)
 	ids_init(&out, NULL, 0);
 	ids_init(&types, NULL, 0);
 	assert_int_equal(open_quoted(&s, gpt2, NULL), REBUS_OK);
-	assert_int_equal(text_encode_pair(s.t, "hello", 5, "world", 5, true, &out, &types, NULL), REBUS_OK);
+	assert_int_equal(text_encode_pair(s.t, "hello", 5, "world", 5, true, INT64_MAX, &out, &types, NULL), REBUS_OK);
 	check_ids(&out, LIST(0, 17, 6, 19, 21));
 	check_ids(&types, LIST(0, 0, 1, 1, 1));
 	end(&s);
 	ids_free(&out);
 	ids_free(&types);
 	assert_int_equal(open_quoted(&s, llama, "{'tokenizer_class':'TokenizersBackend'}"), REBUS_OK);
-	assert_int_equal(text_encode_pair(s.t, "a", 1, "b", 1, true, &out, &types, NULL), REBUS_OK);
+	assert_int_equal(text_encode_pair(s.t, "a", 1, "b", 1, true, INT64_MAX, &out, &types, NULL), REBUS_OK);
 	check_ids(&out, LIST(1, 10, 2, 2, 6, 8, 2));
 	check_ids(&types, LIST(0, 0, 0, 0, 0, 0, 0));
 	end(&s);

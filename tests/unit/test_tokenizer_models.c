@@ -46,7 +46,7 @@ static void wordpiece(void **state)
 	assert_int_equal(text_encode(s.t, word, 101, false, &out, NULL), REBUS_OK); /* too long a word */
 	check_ids(&out, LIST(1));
 	out.bytes.size = 0;
-	assert_int_equal(text_encode_pair(s.t, "hello", 5, "world e", 7, true, &out, &types, NULL), REBUS_OK);
+	assert_int_equal(text_encode_pair(s.t, "hello", 5, "world e", 7, true, INT64_MAX, &out, &types, NULL), REBUS_OK);
 	check_ids(&out, LIST(2, 8, 3, 9, 14, 3));
 	check_ids(&types, LIST(0, 0, 0, 1, 1, 1));
 	check_decode(&s, LIST(2, 8, 10, 9, 11, 3), false, "[CLS] hello, world! [SEP]");
@@ -163,7 +163,7 @@ static void t5_class(void **state)
 	assert_int_equal(text_vocabulary(s.t), 12);
 	ids_init(&out, NULL, 0);
 	ids_init(&types, NULL, 0);
-	assert_int_equal(text_encode_pair(s.t, "a", 1, "b", 1, true, &out, &types, NULL), REBUS_OK);
+	assert_int_equal(text_encode_pair(s.t, "a", 1, "b", 1, true, INT64_MAX, &out, &types, NULL), REBUS_OK);
 	check_ids(&out, LIST(7, 1, 3, 5, 1));
 	check_ids(&types, LIST(0, 0, 0, 0, 0));
 	ids_free(&out);
@@ -234,7 +234,7 @@ static void text_lists(void **state)
 	assert_int_equal(open_files(&s, &f, NULL, "{'tokenizer_class':'GPT2Tokenizer','add_bos_token':true}"), REBUS_OK);
 	ENCODES(&s, "he he", true, 4, 2, 3, 2);
 	ENCODES(&s, "he he", false, 2, 3, 2);
-	assert_int_equal(text_encode_pair(s.t, "h", 1, "e", 1, true, &out, &types, NULL), REBUS_OK);
+	assert_int_equal(text_encode_pair(s.t, "h", 1, "e", 1, true, INT64_MAX, &out, &types, NULL), REBUS_OK);
 	check_ids(&out, LIST(4, 0, 4, 1));
 	check_ids(&types, LIST(0, 0, 1, 1));
 	end(&s);
