@@ -179,10 +179,18 @@ REBUS_API void rebus_ahead_close(rebus_ahead *ahead);         /* before its mode
 /* One thread at a time. Holds threads, plans, caches and scratch; several sessions may share a model. */
 typedef struct rebus_session rebus_session;
 
+/*
+ * How rebus_embed and rebus_classify cut many inputs into runs. The results are the same; pack is the fastest, the others are
+ * there to be measured: bucket runs inputs of one shape together, pad computes everything as long as the longest of a run.
+ */
+typedef enum { REBUS_PACK, REBUS_BUCKET, REBUS_PAD } rebus_batching;
+
 typedef struct rebus_session_options {
 	int threads;                /* 0: what affinity and the container's quota give */
 	const rebus_runner *runner; /* threads of the caller's instead; copied; NULL: a team of its own */
 	size_t memory;              /* bytes a run may take at most; 0: no limit. A run that would need more fails with LIMIT */
+	rebus_batching batching;    /* REBUS_PACK */
+	int64_t batch_tokens;       /* rows of a run at most, unless one input has more; 0: all inputs of a call are one run (a bucket: of a shape) */
 	bool (*stop)(void *user);   /* asked between steps of a run; true ends it with CANCELLED */
 	void *user;
 	uint8_t reserved[64];       /* zero */
@@ -234,6 +242,18 @@ REBUS_API const float *rebus_vectors_data(const rebus_vectors *vectors, size_t *
 typedef struct rebus_scores rebus_scores;
 REBUS_API rebus_status rebus_classify(rebus_session *session, rebus_prompt *const *prompts, size_t count, const char *const *labels, size_t label_count,
                                       rebus_scores **out, rebus_error *err);
+/*
+ * Labels that are read once for any number of pictures. Each template holds {} once, where the label goes; a label's vector
+ * is the mean of its templates' unit vectors, of unit length again, as CLIP makes its ensembles. No templates: the labels as
+ * given. Needs two towers; used with the model of the session it was made by.
+ */
+typedef struct rebus_labels rebus_labels;
+REBUS_API rebus_status rebus_labels_new(rebus_session *session, const char *const *labels, size_t label_count, const char *const *templates,
+                                        size_t template_count, rebus_labels **out, rebus_error *err);
+REBUS_API void rebus_labels_free(rebus_labels *labels);
+/* labels NULL: the model's own. */
+REBUS_API rebus_status rebus_classify_among(rebus_session *session, rebus_prompt *const *prompts, size_t count, const rebus_labels *labels,
+                                            rebus_scores **out, rebus_error *err);
 REBUS_API void rebus_scores_free(rebus_scores *scores);
 REBUS_API size_t rebus_scores_pictures(const rebus_scores *scores);
 REBUS_API size_t rebus_scores_labels(const rebus_scores *scores);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "generate/batching.h"
+#include "generate/labels.h"
 #include "generate/similarity.h"
 
 struct rebus_scores {
@@ -77,81 +79,84 @@ static rebus_status fill(rebus_scores *x, const kernels *k, bool independent, co
 	return REBUS_OK;
 }
 
-static rebus_status check_call(const rebus_session *s, size_t label_count, rebus_error *err)
+static rebus_status check_call(const rebus_session *s, bool labels, rebus_error *err)
 {
 	unsigned can = rebus_model_abilities(s->m);
 	if (!(can & (REBUS_TWO_TOWERS | REBUS_CLASSIFIES)))
 		return error_set(err, REBUS_MISUSE, "a %s model without labels does not classify", rebus_model_family(s->m));
-	if (can & REBUS_TWO_TOWERS && !label_count)
+	if (can & REBUS_TWO_TOWERS && !labels)
 		return error_set(err, REBUS_MISUSE, "no label: a %s model chooses among the texts it is given", rebus_model_family(s->m));
-	if (!(can & REBUS_TWO_TOWERS) && label_count)
+	if (!(can & REBUS_TWO_TOWERS) && labels)
 		return error_set(err, REBUS_MISUSE, "labels are given: a %s model has its own", rebus_model_family(s->m));
 	return REBUS_OK;
 }
 
-/* The labels as texts of a prompt of their own, through the text tower. */
-static rebus_status read_labels(rebus_session *s, const char *const *labels, size_t count, arena *a, rebus_error *err)
+/* [pictures, labels] in a. */
+static rebus_status logits_of(rebus_session *s, const picture_list *pictures, const rebus_labels *labels, arena *a, plan_rows *out, rebus_error *err)
 {
 	rebus_status status;
-	rebus_prompt *p = NULL;
-	run_rows rows;
-	sequence *list = arena_zero(a, count, sizeof *list);
-	if (!list)
-		return error_memory(err, "labels");
-	TRY(rebus_prompt_new(s->m, NULL, &p, err));
-	for (size_t i = 0; i < count; i++) {
-		TRY(rebus_prompt_text(p, labels[i], err));
-		TRY(prompt_text_ids(p, a, &p->pieces[i], false, &list[i], err));
+	plan_rows seen;
+	if (labels) {
+		const plan_rows texts = {labels->vectors, (int64_t)labels->count, (int64_t)labels->width, (int64_t)labels->width};
+		TRY(batching_see(s, pictures, "image_embeds", a, &seen, err));
+		TRY(similarity_logits(s, &seen, &texts, a, out, err));
+	} else {
+		TRY(batching_see(s, pictures, "logits", a, out, err));
+		if (out->width != s->m->label_count) {
+			status = error_set(err, REBUS_SHAPE, "config.json: id2label: %lld labels, the classifier has %lld", (long long)s->m->label_count,
+			                   (long long)out->width);
+			goto done;
+		}
 	}
-	TRY(session_read(s, list, (int32_t)count, (net_wants){0}, a, &rows, err));
+	TRY(session_numbers(out, "scores", err));
 done:
-	rebus_prompt_free(p);
 	return status;
 }
 
-rebus_status rebus_classify(rebus_session *s, rebus_prompt *const *prompts, size_t count, const char *const *labels, size_t label_count, rebus_scores **out,
-                            rebus_error *err)
+rebus_status rebus_classify_among(rebus_session *s, rebus_prompt *const *prompts, size_t count, const rebus_labels *labels, rebus_scores **out,
+                                  rebus_error *err)
 {
 	rebus_status status;
 	arena a;
 	rebus_scores *x = NULL;
 	picture_list pictures;
-	run_rows rows;
 	plan_rows logits = {0};
 	arena_init(&a, s->m->mem.from, 0);
-	TRY(check_call(s, label_count, err));
+	TRY(check_call(s, labels, err));
 	TRY(session_pictures(prompts, count, &a, &pictures, err));
 	if (!pictures.count) {
 		status = error_set(err, REBUS_MISUSE, "nothing to classify: no picture");
 		goto done;
 	}
-	TRY(session_see(s, &pictures, (net_wants){0}, &a, &rows, err));
-	if (label_count) {
-		TRY(read_labels(s, labels, label_count, &a, err));
-		TRY(similarity_logits(s, &a, &logits, err));
-	} else if (!session_output(&s->vision, "logits", &logits, NULL)) {
-		status = error_set(err, REBUS_MISUSE, "the checkpoint has no classifier");
-		goto done;
-	} else if (logits.width != s->m->label_count) {
-		status = error_set(err, REBUS_SHAPE, "config.json: id2label: %lld labels, the classifier has %lld",
-			(long long)s->m->label_count, (long long)logits.width);
-		goto done;
-	}
-	TRY(session_numbers(&logits, "scores", err));
+	TRY(logits_of(s, &pictures, labels, &a, &logits, err));
 	TRY(new_scores(s, (size_t)pictures.count, (size_t)logits.width, &x, err));
 	for (size_t i = 0; i < x->labels; i++) {
-		x->names[i] = label_count ? arena_text(&x->mem, labels[i], strlen(labels[i])) : s->m->labels[i];
+		x->names[i] = labels ? arena_text(&x->mem, labels->names[i], strlen(labels->names[i])) : s->m->labels[i];
 		if (!x->names[i]) {
 			status = error_memory(err, "labels");
 			goto done;
 		}
 	}
-	TRY(fill(x, s->m->k, label_count && s->m->self.f->independent, &logits, &a, err));
+	TRY(fill(x, s->m->k, labels && s->m->self.f->independent, &logits, &a, err));
 	*out = x;
 	x = NULL;
 done:
 	rebus_scores_free(x);
 	arena_free(&a);
+	return status;
+}
+
+rebus_status rebus_classify(rebus_session *s, rebus_prompt *const *prompts, size_t count, const char *const *texts, size_t text_count, rebus_scores **out,
+                            rebus_error *err)
+{
+	rebus_labels *labels = NULL;
+	rebus_status status = REBUS_OK;
+	TRY(check_call(s, text_count, err));
+	if (text_count)
+		TRY(rebus_labels_new(s, texts, text_count, NULL, 0, &labels, err));
+	TRY(rebus_classify_among(s, prompts, count, labels, out, err));
+done:
+	rebus_labels_free(labels);
 	return status;
 }
 

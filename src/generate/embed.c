@@ -1,8 +1,8 @@
-/* embed.c - rebus_embed and rebus_classify: one run over all pictures, one over all texts. */
+/* embed.c - rebus_embed: pictures, then texts, in the runs that the session's batching makes of them. */
 #include <math.h>
 #include <string.h>
 
-#include "generate/session.h"
+#include "generate/batching.h"
 
 struct rebus_vectors {
 	arena mem;
@@ -40,13 +40,6 @@ static rebus_status text_list(rebus_prompt *const *prompts, size_t count, arena 
 	return REBUS_OK;
 }
 
-static rebus_status embedding_of(const run_net *r, const rebus_model *m, plan_rows *out, rebus_error *err)
-{
-	if (session_output(r, NET_EMBEDDING, out, NULL))
-		return REBUS_OK;
-	return error_set(err, REBUS_MISUSE, "a %s model gives no embeddings", rebus_model_family(m));
-}
-
 rebus_status rebus_embed(rebus_session *s, rebus_prompt *const *prompts, size_t count, rebus_vectors **out, rebus_error *err)
 {
 	rebus_status status;
@@ -54,7 +47,6 @@ rebus_status rebus_embed(rebus_session *s, rebus_prompt *const *prompts, size_t 
 	picture_list pictures = {0};
 	sequence *texts = NULL;
 	int32_t text_count = 0;
-	run_rows rows;
 	plan_rows seen = {0}, read = {0};
 	arena_init(&a, s->m->mem.from, 0);
 	arena_init(&mem, s->m->mem.from, 0);
@@ -70,14 +62,10 @@ rebus_status rebus_embed(rebus_session *s, rebus_prompt *const *prompts, size_t 
 		status = error_set(err, REBUS_MISUSE, "nothing to embed: no picture and no text");
 		goto done;
 	}
-	if (pictures.count) {
-		TRY(session_see(s, &pictures, (net_wants){0}, &a, &rows, err));
-		TRY(embedding_of(&s->vision, s->m, &seen, err));
-	}
-	if (text_count) {
-		TRY(session_read(s, texts, text_count, (net_wants){0}, &a, &rows, err));
-		TRY(embedding_of(&s->text, s->m, &read, err));
-	}
+	if (pictures.count)
+		TRY(batching_see(s, &pictures, NET_EMBEDDING, &a, &seen, err));
+	if (text_count)
+		TRY(batching_read(s, texts, text_count, NET_EMBEDDING, &a, &read, err));
 	TRY(session_numbers(&seen, "embeddings of pictures", err));
 	TRY(session_numbers(&read, "embeddings of texts", err));
 	int64_t width = seen.rows ? seen.width : read.width;

@@ -38,7 +38,7 @@ static void add_row(tokens *t, const sequence *s, int32_t seq, int32_t k)
 		t->segment[t->rows - 1] = s->segment[k];
 }
 
-static rebus_status lay_out(reading *r, const rebus_model *m, const sequence *list, int32_t count, arena *a, run_rows *rows, rebus_error *err)
+static rebus_status lay_out(reading *r, const rebus_model *m, const sequence *list, int32_t count, int32_t pad_to, arena *a, run_rows *rows, rebus_error *err)
 {
 	rebus_status status;
 	const text_shape *w = m->text.f->words(m->text.config);
@@ -46,7 +46,7 @@ static rebus_status lay_out(reading *r, const rebus_model *m, const sequence *li
 	for (int32_t i = 0; i < count; i++) {
 		if (list[i].count < 1)
 			return error_set(err, REBUS_MISUSE, "text %d: no tokens", i);
-		total += list[i].count;
+		total += int_max(list[i].count, pad_to);
 	}
 	size_t n = (size_t)count + 1;
 	*rows = (run_rows){.count = count, .row = arena_get(a, n, sizeof(int32_t)), .picked = arena_get(a, n, sizeof(int32_t))};
@@ -60,6 +60,8 @@ static rebus_status lay_out(reading *r, const rebus_model *m, const sequence *li
 		picked[i] = (int32_t)r->table.rows + pick_of(m, w, &list[i]);
 		for (int32_t k = 0; k < list[i].count; k++)
 			add_row(&r->table, &list[i], i, k);
+		for (int32_t k = list[i].count; k < pad_to; k++)
+			tokens_add(&r->table, TOKEN_PAD, i, k, -1, 0);
 	}
 	rows->row[count] = (int32_t)r->table.rows;
 	rows->picked[count] = count;
@@ -76,10 +78,16 @@ done:
 
 rebus_status session_read(rebus_session *s, const sequence *list, int32_t count, net_wants wants, arena *a, run_rows *rows, rebus_error *err)
 {
+	return session_read_padded(s, list, count, 0, wants, a, rows, err);
+}
+
+rebus_status session_read_padded(rebus_session *s, const sequence *list, int32_t count, int32_t pad_to, net_wants wants, arena *a, run_rows *rows,
+                                 rebus_error *err)
+{
 	rebus_status status;
 	reading in;
 	feed f;
-	TRY(lay_out(&in, s->m, list, count, a, rows, err));
+	TRY(lay_out(&in, s->m, list, count, pad_to, a, rows, err));
 	TRY(session_net(s, false, (net_size){.rows = in.table.rows, .picked = count}, wants, err));
 	net_run r = {.table = &in.table, .source = &in.source, .position = &in.position, .segment = &in.segment, .pick = &in.pick, .self = &in.self};
 	TRY(net_feed(&s->text.n, &r, a, &f, err));
@@ -92,6 +100,6 @@ rebus_status session_measure_read(rebus_session *s, const sequence *list, int32_
 {
 	reading in;
 	run_rows rows;
-	rebus_status status = lay_out(&in, s->m, list, count, a, &rows, err);
+	rebus_status status = lay_out(&in, s->m, list, count, 0, a, &rows, err);
 	return status ? status : session_measure_net(s, false, (net_size){.rows = in.table.rows, .picked = count}, plan_bytes, err);
 }

@@ -3,6 +3,9 @@
  *
  *     picture 0:  class | 2 x 3 patches        picture 1:  class | 4 x 4 patches        one table of 1 + 6 + 1 + 16 rows
  *     positions:  its own grid resampled from the table, or the table as it is          one row map
+ *
+ * Padding (a policy of batching, never needed) puts rows of kind PAD after a picture's own: patches of zeros, without a
+ * position, which are computed like any row and seen by none.
  */
 #include <string.h>
 
@@ -77,6 +80,8 @@ static rebus_status add_picture(sight *v, int32_t i, int64_t *patch, arena *a, r
 	vision_patches(data, g->px.channels, own ? g->px.height : g->rows * s->patch[0], own ? g->px.width : g->columns * s->patch[1], s->patch[0], s->patch[1],
 	               v->patches + *patch * s->channels * s->patch[0] * s->patch[1]);
 	*patch += count;
+	for (int32_t k = count; k < v->list->pad_to; k++, (*patch)++)
+		tokens_add(&v->table, TOKEN_PAD, i, learned + k, i, (int32_t)*patch);
 	return REBUS_OK;
 }
 
@@ -84,7 +89,7 @@ static rebus_status make_table(sight *v, arena *a, run_rows *rows, rebus_error *
 {
 	int64_t total = 0;
 	for (int32_t i = 0; i < v->list->count; i++) {
-		int64_t n = (int64_t)v->list->at[i]->rows * v->list->at[i]->columns;
+		int64_t n = int_max((int64_t)v->list->at[i]->rows * v->list->at[i]->columns, v->list->pad_to);
 		v->patch_rows += n;
 		total += n + v->shape->learned;
 	}
@@ -94,7 +99,7 @@ static rebus_status make_table(sight *v, arena *a, run_rows *rows, rebus_error *
 	if (status)
 		return status;
 	size_t n = (size_t)v->list->count + 1;
-	v->patches = arena_get(a, (size_t)v->patch_rows, (size_t)(v->shape->channels * v->shape->patch[0] * v->shape->patch[1]) * sizeof(float));
+	v->patches = (v->list->pad_to ? arena_zero : arena_get)(a, (size_t)v->patch_rows, (size_t)(v->shape->channels * v->shape->patch[0] * v->shape->patch[1]) * sizeof(float));
 	v->picked = arena_get(a, (size_t)total, sizeof *v->picked);
 	*rows = (run_rows){.count = v->list->count, .row = arena_get(a, n, sizeof(int32_t)), .picked = arena_get(a, n, sizeof(int32_t))};
 	if (!v->patches || !v->picked || !rows->row || !rows->picked)
@@ -141,8 +146,8 @@ static rebus_status picture_taps(const sight *v, const grid_picture *g, arena *a
 	return status;
 }
 
-/* Rows of one picture; taps whose weight is 0 are left out. Learned rows without a position get none: a sum of nothing. */
-static void add_positions(const sight *v, const grid_picture *g, const grid_taps *t, int64_t row, map_room *m)
+/* Rows row ... end - 1 of one picture; taps whose weight is 0 are left out. Rows without a position get none: a sum of nothing. */
+static void add_positions(const sight *v, const grid_picture *g, const grid_taps *t, int64_t row, int64_t end, map_room *m)
 {
 	int64_t learned = v->shape->learned, placed = v->shape->placed, count = (int64_t)g->rows * g->columns;
 	for (int64_t k = 0; k < learned; k++)
@@ -162,6 +167,8 @@ static void add_positions(const sight *v, const grid_picture *g, const grid_taps
 				m->coef[m->taps++] = t->coef[k * t->taps + j];
 			}
 	}
+	for (int64_t r = row + learned + count; r < end; r++)
+		m->start[r] = (int32_t)m->taps;
 }
 
 static rebus_status make_positions(const sight *v, const run_rows *rows, arena *a, rowmap *out, rebus_error *err)
@@ -183,10 +190,16 @@ static rebus_status make_positions(const sight *v, const run_rows *rows, arena *
 	if (!m.start || !m.from || !m.coef)
 		return error_memory(err, "positions");
 	for (int32_t i = 0; i < v->list->count; i++)
-		add_positions(v, v->list->at[i], &taps[i], rows->row[i], &m);
+		add_positions(v, v->list->at[i], &taps[i], rows->row[i], rows->row[i + 1], &m);
 	m.start[v->table.rows] = (int32_t)m.taps;
 	*out = (rowmap){.rows_out = v->table.rows, .rows_in = v->shape->positions, .start = m.start, .from = m.from, .coef = m.coef};
 	return REBUS_OK;
+}
+
+/* Without padding. */
+static int32_t own_rows(const sight *v, int32_t i)
+{
+	return (int32_t)v->shape->learned + v->list->at[i]->rows * v->list->at[i]->columns;
 }
 
 /* The pyramid of the pictures' windows. */
@@ -197,6 +210,9 @@ static rebus_status make_windows(sight *v, run_rows *rows, arena *a, rebus_error
 	if (!grids || !v->windows)
 		return error_memory(err, "windows");
 	for (int32_t i = 0; i < v->list->count; i++) {
+		if (own_rows(v, i) < v->list->pad_to)
+			return error_set(err, REBUS_UNSUPPORTED, "batching: pictures of %dx%d patches padded to %d, but windows see padding; expected pack or bucket",
+			                 v->list->at[i]->rows, v->list->at[i]->columns, v->list->pad_to);
 		grids[i][0] = v->list->at[i]->rows;
 		grids[i][1] = v->list->at[i]->columns;
 	}
@@ -219,7 +235,7 @@ static rebus_status make_pool(const sight *v, const run_rows *rows, pick_rule ru
 			one_source(&m, i, rows->row[i] + 1);
 			continue;
 		}
-		int64_t first = row[i] + v->shape->learned, n = row[i + 1] - first;
+		int64_t first = row[i] + v->shape->learned, n = (last ? row[i + 1] : rows->row[i] + own_rows(v, i)) - first;
 		m.start[i] = (int32_t)m.taps;
 		for (int64_t k = 0; k < n; k++) {
 			m.from[m.taps] = (int32_t)(first + k);
@@ -239,7 +255,7 @@ static rebus_status make_probe(sight *v, const run_rows *rows, arena *a, rebus_e
 	if (!from || !first || !seg)
 		return error_memory(err, "pictures");
 	for (int32_t i = 0; i < count; i++)
-		seg[i] = (segment){i, i + 1, rows->row[i], rows->row[i + 1]};
+		seg[i] = (segment){i, i + 1, rows->row[i], rows->row[i] + own_rows(v, i)};
 	v->probe = (rowmap){.rows_out = count, .rows_in = 1, .taps = 1, .from = from};
 	v->cross = (layout){.count = count, .seg = seg};
 	layout_finish(&v->cross, first);
@@ -253,7 +269,7 @@ static rebus_status look(sight *v, const rebus_model *m, const picture_list *lis
 	rebus_status status;
 	*v = (sight){.shape = m->vision.f->tower(m->vision.config), .list = list, .pick = m->self.f->vision_pick(m)};
 	TRY(make_table(v, a, rows, err));
-	int64_t base[TOKEN_KINDS] = {-1, 0, 0, v->patch_rows, -1};
+	int64_t base[TOKEN_KINDS] = {-1, 0, 0, v->patch_rows, 0};
 	TRY(tokens_map_sources(a, &v->table, base, v->patch_rows + v->shape->learned, &v->source, err));
 	TRY(make_positions(v, rows, a, &v->position, err));
 	TRY(tokens_map_pick(a, v->picked, v->picked_count, v->table.rows, &v->seen, err));

@@ -16,6 +16,9 @@ rebus_status rebus_session_open(rebus_model *m, const rebus_session_options *opt
 	arena mem;
 	if (!m->config)
 		return error_set(err, REBUS_MISUSE, "%s: a tokenizer without config.json, of which only tokens can be shown", m->folder);
+	if (o.batching < REBUS_PACK || o.batching > REBUS_PAD || o.batch_tokens < 0)
+		return error_set(err, REBUS_MISUSE, "batching %d of %lld tokens, expected one of rebus_batching and no negative number", (int)o.batching,
+		                 (long long)o.batch_tokens);
 	arena_init(&mem, m->mem.from, 0);
 	rebus_session *s = arena_zero(&mem, 1, sizeof *s);
 	if (!s) {
@@ -81,13 +84,9 @@ static rebus_status build(rebus_session *s, const rebus_allocator *from, net *n,
 	return status;
 }
 
-rebus_status session_net(rebus_session *s, bool vision, net_size need, net_wants wants, rebus_error *err)
+static rebus_status make(rebus_session *s, run_net *r, bool vision, net_size size, net_wants wants, rebus_error *err)
 {
-	run_net *r = vision ? &s->vision : &s->text;
-	if (fits(r, need, wants))
-		return REBUS_OK;
-	net_drop(s, r);
-	rebus_status status = build(s, s->m->mem.from, &r->n, vision, need, wants, err);
+	rebus_status status = build(s, s->m->mem.from, &r->n, vision, size, wants, err);
 	if (status)
 		return status;
 	r->made = true;
@@ -96,6 +95,20 @@ rebus_status session_net(rebus_session *s, bool vision, net_size need, net_wants
 		net_drop(s, r);
 	s->plans += !status;
 	return status;
+}
+
+/* Runs that need more of this and then more of that would have it made again each time: it is made for both, if there is room. */
+rebus_status session_net(rebus_session *s, bool vision, net_size need, net_wants wants, rebus_error *err)
+{
+	run_net *r = vision ? &s->vision : &s->text;
+	if (fits(r, need, wants))
+		return REBUS_OK;
+	net_size both = need;
+	bool wider = r->p && !memcmp(&r->n.wants, &wants, sizeof wants) && net_size_join(&both, &r->n.size);
+	net_drop(s, r);
+	if (wider && !make(s, r, vision, both, wants, err))
+		return REBUS_OK;
+	return make(s, r, vision, need, wants, err);
 }
 
 bool session_output(const run_net *r, const char *name, plan_rows *out, output_kind *kind)

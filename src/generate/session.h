@@ -39,6 +39,7 @@ typedef struct run_rows {
 typedef struct picture_list {
 	const grid_picture **at; /* [count] */
 	int32_t count;
+	int32_t pad_to; /* every picture gets so many patches, the rest is padding that nobody sees; 0: none */
 } picture_list;
 
 /* Every picture of every prompt, prompt by prompt. */
@@ -51,6 +52,9 @@ rebus_status session_see(rebus_session *s, const picture_list *list, net_wants w
 rebus_status session_measure_see(rebus_session *s, const picture_list *list, arena *a, size_t *plan_bytes, rebus_error *err);
 /* One run of the text net over texts of an encoder, nothing cached. */
 rebus_status session_read(rebus_session *s, const sequence *list, int32_t count, net_wants wants, arena *a, run_rows *rows, rebus_error *err);
+/* The same, every text padded to so many rows at least. */
+rebus_status session_read_padded(rebus_session *s, const sequence *list, int32_t count, int32_t pad_to, net_wants wants, arena *a, run_rows *rows,
+                                 rebus_error *err);
 rebus_status session_measure_read(rebus_session *s, const sequence *list, int32_t count, arena *a, size_t *plan_bytes, rebus_error *err);
 /* FORMAT where something of a result is not a number, or infinite: broken weights must not look like an answer. */
 rebus_status session_numbers(const plan_rows *x, const char *what, rebus_error *err);

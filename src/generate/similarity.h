@@ -4,7 +4,7 @@
 
 #include "generate/session.h"
 
-/* Of the last runs of both towers: [pictures, texts] in the arena. */
-rebus_status similarity_logits(rebus_session *s, arena *a, plan_rows *out, rebus_error *err);
+/* pictures [pictures, width], texts [texts, width]: unit rows; out: [pictures, texts] in the arena. */
+rebus_status similarity_logits(const rebus_session *s, const plan_rows *pictures, const plan_rows *texts, arena *a, plan_rows *out, rebus_error *err);
 
 #endif

@@ -267,8 +267,10 @@ static rebus_status list_texts(tracing *t, rebus_error *err)
 
 static rebus_status give_similarity(tracing *t, rebus_error *err)
 {
-	plan_rows all;
-	rebus_status status = similarity_logits(t->s, &t->a, &all, err);
+	plan_rows all, pictures, texts;
+	if (!session_output(&t->s->vision, "image_embeds", &pictures, NULL) || !session_output(&t->s->text, "text_embeds", &texts, NULL))
+		return error_set(err, REBUS_MISUSE, "a %s model does not compare pictures with texts", rebus_model_family(t->s->m));
+	rebus_status status = similarity_logits(t->s, &pictures, &texts, &t->a, &all, err);
 	for (size_t i = 0; !status && i < t->count; i++) {
 		int64_t p0 = t->picture_first[i], t0 = t->text_first[i], np = t->picture_first[i + 1] - p0, nt = t->text_first[i + 1] - t0;
 		if (!np || !nt)

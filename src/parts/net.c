@@ -13,6 +13,22 @@ bool net_size_fits(const net_size *have, const net_size *need)
 	return fits;
 }
 
+bool net_size_join(net_size *to, const net_size *other)
+{
+	if (to->cache || other->cache)
+		return false;
+	to->rows = int_max(to->rows, other->rows);
+	to->patches = int_max(to->patches, other->patches);
+	to->features = int_max(to->features, other->features);
+	to->picked = int_max(to->picked, other->picked);
+	for (int32_t s = 0; s < PYRAMID_STAGES; s++) {
+		to->stage_rows[s] = int_max(to->stage_rows[s], other->stage_rows[s]);
+		for (int32_t k = 0; k < 2; k++)
+			to->window_rows[s][k] = int_max(to->window_rows[s][k], other->window_rows[s][k]);
+	}
+	return true;
+}
+
 static void add_stages(net *n)
 {
 	for (int32_t s = 0; s < PYRAMID_STAGES && n->size.stage_rows[s]; s++) {

@@ -32,6 +32,7 @@ typedef struct net_size { /* maxima a net is planned for */
 	int64_t stage_rows[PYRAMID_STAGES], window_rows[PYRAMID_STAGES][2]; /* of a pyramid of windows */
 } net_size;
 bool net_size_fits(const net_size *have, const net_size *need);
+bool net_size_join(net_size *to, const net_size *other); /* the larger of each; false: one of them has a cache, which must be as long as asked */
 
 typedef struct net_cut { /* a stage in windows, plain or shifted */
 	space_id rows;

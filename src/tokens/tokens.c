@@ -89,13 +89,18 @@ rebus_status tokens_layout(arena *a, const tokens *t, bool causal, layout *out, 
 		return error_memory(err, "an attention layout");
 	layout l = {.count = count, .seg = p.seg};
 	int32_t i = 0;
+	bool padded = false;
 	for (int64_t r = 0, end; r < t->rows; r = end, i++) {
 		end = sequence_end(t, r);
+		int64_t real = end - r;
+		while (real && t->kind[r + real - 1] == TOKEN_PAD)
+			real--;
+		padded = padded || real < end - r;
 		p.seg[i] = (segment){(int32_t)r, (int32_t)end, (int32_t)r, (int32_t)end};
 		for (int64_t q = r; q < end; q++)
-			p.hi[q] = (int32_t)(q - r + 1);
+			p.hi[q] = (int32_t)(causal && q - r < real ? q - r + 1 : real);
 	}
-	if (causal) {
+	if (causal || padded) {
 		l.lo = p.lo;
 		l.hi = p.hi;
 	}

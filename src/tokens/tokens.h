@@ -40,7 +40,10 @@ void tokens_add(tokens *t, token_kind kind, int32_t seq, int32_t order, int32_t 
 void tokens_add_grid(tokens *t, token_kind kind, int32_t seq, int32_t order, int32_t picture, int32_t source, int32_t rows, int32_t columns);
 
 /* ------------------------------------------------------------------------------------------------ layouts */
-/* One segment a sequence. causal: a row sees its sequence up to itself. */
+/*
+ * One segment a sequence. causal: a row sees its sequence up to itself. Rows of padding stand last in their sequence: nobody
+ * sees them, and they see what its last row sees, as in a padded batch of the reference.
+ */
 rebus_status tokens_layout(arena *a, const tokens *t, bool causal, layout *out, rebus_error *err);
 /*
  * Against a cache: sequence s keeps its keys from row region[s] of the cache on, `past[s]` of them from runs before this

@@ -97,6 +97,23 @@ static void layouts(void **state)
 	expect_segment(&l, 2, 129, 194, 129, 194);
 }
 
+static void padded_layouts(void **state)
+{
+	(void)state;
+	tokens t;
+	layout l;
+	assert_int_equal(tokens_new(&mem, 9, &t, NULL), REBUS_OK);
+	for (int32_t i = 0; i < 9; i++) /* 2 rows and 2 of padding; 2 without; padding alone */
+		tokens_add(&t, i == 2 || i == 3 || i > 5 ? TOKEN_PAD : TOKEN_TEXT, i < 4 ? 0 : i < 6 ? 1 : 2, i, -1, 0);
+	assert_int_equal(tokens_layout(&mem, &t, false, &l, NULL), REBUS_OK);
+	assert_int_equal(l.count, 3);
+	expect_segment(&l, 0, 0, 4, 0, 4);
+	expect_ints(l.lo, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+	expect_ints(l.hi, 2, 2, 2, 2, 2, 2, 0, 0, 0);
+	assert_int_equal(tokens_layout(&mem, &t, true, &l, NULL), REBUS_OK);
+	expect_ints(l.hi, 1, 2, 2, 2, 1, 2, 0, 0, 0);
+}
+
 static void cached_layouts(void **state)
 {
 	(void)state;
@@ -334,6 +351,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(table, begin, end), cmocka_unit_test_setup_teardown(layouts, begin, end),
+		cmocka_unit_test_setup_teardown(padded_layouts, begin, end), cmocka_unit_test_setup_teardown(maps, begin, end),
 		cmocka_unit_test_setup_teardown(cached_layouts, begin, end), cmocka_unit_test_setup_teardown(maps, begin, end),
 		cmocka_unit_test_setup_teardown(angles, begin, end), cmocka_unit_test(packed_and_alone), cmocka_unit_test(prefill_and_decode),
 		cmocka_unit_test(chunked_prefill),
