@@ -49,11 +49,11 @@ typedef struct cli_list {
 
 /* What the command line says. Numbers are -1 where nothing was said; texts are NULL then. */
 typedef struct cli_request {
-	const char *model, *cpu, *load, *batch, *inputs, *out, *files, *positions, *backend, *plain;
+	const char *model, *cpu, *load, *batch, *inputs, *out, *files, *positions, *backend, *plain, *batching, *labels_file, *templates_file;
 	cli_list pieces; /* cli_piece, in the order given */
-	cli_list labels; /* const char * */
+	cli_list labels, templates; /* const char * */
 	bool json, quiet, raw, bare, hidden_states, ignore_eos, profile, weights, restart, help;
-	int64_t threads, height, width, max_tokens, top, top_k, seed, repeat, copies, batch_size;
+	int64_t threads, height, width, max_tokens, top, top_k, seed, repeat, copies, batch_size, batch_tokens;
 	double temperature, top_p;
 } cli_request;
 
@@ -167,6 +167,8 @@ typedef struct cli_lines {
 rebus_status cli_lines_open(cli_lines *l, const char *path, rebus_error *err);
 rebus_status cli_lines_next(cli_lines *l, bool *got, rebus_error *err); /* got false: the end */
 void cli_lines_close(cli_lines *l);
+/* Adds a copy (char *) of every line that is not empty; cli_texts_free. MISUSE where there is none. */
+rebus_status cli_lines_all(const char *path, cli_list *texts, rebus_error *err);
 
 /* Prompts of a --batch file, `most` at a time. */
 typedef struct cli_batch {

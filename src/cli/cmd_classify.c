@@ -44,8 +44,8 @@ static rebus_status put_ahead(rebus_ahead *ahead, const cli_list *pieces, size_t
 }
 
 /* Pictures first ... first + count - 1, packed; they are the oldest of those ahead. */
-static rebus_status classify_some(const cli_engine *e, const cli_request *r, const cli_list *pieces, rebus_ahead *ahead, size_t first, size_t count,
-                                  cli_out *out, rebus_error *err)
+static rebus_status classify_some(const cli_engine *e, const cli_request *r, const cli_list *pieces, const rebus_labels *among, rebus_ahead *ahead,
+                                  size_t first, size_t count, cli_out *out, rebus_error *err)
 {
 	rebus_status status;
 	cli_list prompts = {.items = NULL};
@@ -60,7 +60,7 @@ static rebus_status classify_some(const cli_engine *e, const cli_request *r, con
 		*p = NULL;
 		CLI_TRY(rebus_ahead_next(ahead, p, err));
 	}
-	CLI_TRY(rebus_classify(e->session, prompts.items, count, r->labels.items, r->labels.count, &scores, err));
+	CLI_TRY(rebus_classify_among(e->session, prompts.items, count, among, &scores, err));
 	size_t labels = rebus_scores_labels(scores), top = r->top < 0 ? TOP : r->top ? (size_t)r->top : labels;
 	for (size_t i = 0; i < count; i++) {
 		const char *file = ((const cli_piece *)pieces->items)[first + i].text;
@@ -77,6 +77,42 @@ done:
 	return status;
 }
 
+/* The options' texts, then those of a file. */
+static rebus_status texts_of(const cli_list *given, const char *path, cli_list *all, rebus_error *err)
+{
+	for (size_t i = 0; i < given->count; i++) {
+		char **copy = cli_list_add(all, sizeof *copy);
+		if (copy)
+			*copy = strdup(((const char *const *)given->items)[i]);
+		if (!copy || !*copy)
+			return cli_no_memory(err);
+	}
+	return path ? cli_lines_all(path, all, err) : REBUS_OK;
+}
+
+/* The labels to choose among, read once; NULL: the model's own. */
+static rebus_status labels_of(const cli_engine *e, const cli_request *r, rebus_labels **out, rebus_error *err)
+{
+	rebus_status status;
+	unsigned abilities = rebus_model_abilities(e->model);
+	cli_list labels = {.items = NULL}, templates = {.items = NULL};
+	if (abilities & REBUS_TWO_TOWERS && !r->labels.count && !r->labels_file)
+		return cli_error(err, REBUS_MISUSE, "classify: %.100s has no labels of its own, expected --label TEXT for each, or --labels FILE",
+		                 e->folder);
+	if (abilities & REBUS_CLASSIFIES && (r->labels.count || r->labels_file))
+		return cli_error(err, REBUS_MISUSE, "--label: %.100s has labels of its own, expected none", e->folder);
+	if (!r->labels.count && !r->labels_file && (r->templates.count || r->templates_file))
+		return cli_error(err, REBUS_MISUSE, "--template: no labels to put in, expected --label TEXT or --labels FILE");
+	CLI_TRY(texts_of(&r->labels, r->labels_file, &labels, err));
+	CLI_TRY(texts_of(&r->templates, r->templates_file, &templates, err));
+	if (labels.count)
+		CLI_TRY(rebus_labels_new(e->session, labels.items, labels.count, templates.items, templates.count, out, err));
+done:
+	cli_texts_free(&labels);
+	cli_texts_free(&templates);
+	return status;
+}
+
 static rebus_status classify_all(const cli_engine *e, const cli_request *r, const cli_list *pieces, rebus_error *err)
 {
 	rebus_status status;
@@ -84,19 +120,15 @@ static rebus_status classify_all(const cli_engine *e, const cli_request *r, cons
 	cli_out out = {.data = NULL};
 	cli_progress bar;
 	rebus_ahead *ahead = NULL;
-	unsigned abilities = rebus_model_abilities(e->model);
-	if (abilities & REBUS_TWO_TOWERS && !r->labels.count)
-		return cli_error(err, REBUS_MISUSE, "classify: %.100s has no labels of its own, expected --label TEXT for each",
-		                 e->folder);
-	if (abilities & REBUS_CLASSIFIES && r->labels.count)
-		return cli_error(err, REBUS_MISUSE, "--label: %.100s has labels of its own, expected none", e->folder);
+	rebus_labels *among = NULL;
+	CLI_TRY(labels_of(e, r, &among, err));
 	CLI_TRY(cli_ahead_open(e, r, &ahead, err));
 	cli_progress_begin(&bar, r, "classify", pieces->count, 0);
 	for (size_t i = 0; i < pieces->count && !status; i += most) {
 		size_t count = pieces->count - i < most ? pieces->count - i : most;
 		status = put_ahead(ahead, pieces, &put, i + 2 * most, err); /* the block after this one is decoded meanwhile */
 		if (!status)
-			status = classify_some(e, r, pieces, ahead, i, count, &out, err);
+			status = classify_some(e, r, pieces, among, ahead, i, count, &out, err);
 		cli_progress_move(&bar, i + count);
 	}
 	cli_progress_clear(&bar);
@@ -104,6 +136,7 @@ static rebus_status classify_all(const cli_engine *e, const cli_request *r, cons
 		status = cli_out_flush(&out, err);
 done:
 	rebus_ahead_close(ahead);
+	rebus_labels_free(among);
 	cli_out_free(&out);
 	return status;
 }
@@ -134,10 +167,12 @@ const cli_command cli_classify = {
 	.summary = "the best labels of pictures",
 	.usage = "FILE... [--label TEXT]...",
 	.about = "Prints a line \"score  label\" for the best labels of every picture, best first. A model with labels of its own "
-	         "chooses among them; a two-tower model (CLIP) chooses among the texts given by --label. Scores are the softmax "
-	         "over all labels. --json prints {\"file\", \"labels\", \"scores\"}, one line a picture.",
+	         "chooses among them; a two-tower model (CLIP, SigLIP) chooses among the texts given by --label and --labels, put into "
+	         "each --template if there are any. Scores are the softmax over all labels (SigLIP: a sigmoid of each). "
+	         "--json prints {\"file\", \"labels\", \"scores\"}, one line a picture.",
 	.examples = "rebus classify shoe.png\n"
 	            "rebus classify -m clip a.png b.png --label \"a photo of a cat\" --label \"a photo of a rocket\" --top 0\n"
+	            "rebus classify -m clip a.png --labels animals.txt --template \"a photo of a {}.\" --template \"a drawing of a {}.\"\n"
 	            "find photos -name '*.jpg' | rebus classify --files - --top 1 --json",
 	.model = "vit-fashion",
 	.run = run,

@@ -70,6 +70,31 @@ void cli_lines_close(cli_lines *l)
 	*l = (cli_lines){.path = NULL};
 }
 
+rebus_status cli_lines_all(const char *path, cli_list *texts, rebus_error *err)
+{
+	cli_lines l;
+	bool got = true;
+	size_t before = texts->count;
+	rebus_status status = cli_lines_open(&l, path, err);
+	while (!status && !(status = cli_lines_next(&l, &got, err)) && got) {
+		if (!l.size)
+			continue;
+		if (strlen(l.line) != l.size) {
+			status = cli_error(err, REBUS_MISUSE, "%.100s: line %zu holds a NUL, expected a text", l.path, l.number);
+			break;
+		}
+		char **copy = cli_list_add(texts, sizeof *copy);
+		if (copy)
+			*copy = strdup(l.line);
+		if (!copy || !*copy)
+			status = cli_no_memory(err);
+	}
+	if (!status && texts->count == before)
+		status = cli_error(err, REBUS_MISUSE, "%.160s: holds no lines, expected one text a line", l.path);
+	cli_lines_close(&l);
+	return status;
+}
+
 /* "FILE: line N: " before the text of an error. */
 static rebus_status line_error(const cli_lines *l, rebus_status code, rebus_error *err)
 {

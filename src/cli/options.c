@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { FLAG, WORD, CHOICE, WHOLE, REAL, SIZE, IMAGE, TEXT, PAIR, LABEL } option_kind;
+typedef enum { FLAG, WORD, CHOICE, WHOLE, REAL, SIZE, IMAGE, TEXT, PAIR, LABEL, TEMPLATE } option_kind;
 
 typedef struct {
 	const char *name;
@@ -50,6 +50,11 @@ static const option table[] = {
 	 "more pictures, a name a line, from a file (- is standard input)"},
 	{"--label", 0, LABEL, CLI_CLASSIFY, FIELD(labels), "TEXT", 0, 0,
 	 "a text to choose from, repeatable, as it stands (no template is added); for models that have no labels of their own"},
+	{"--labels", 0, WORD, CLI_CLASSIFY, FIELD(labels_file), "FILE", 0, 0, "more labels, one a line (- is standard input)"},
+	{"--template", 0, TEMPLATE, CLI_CLASSIFY, FIELD(templates), "TEXT", 0, 0,
+	 "a text with {} in it, where each label goes: \"a photo of a {}.\"; repeatable: a label's vector is then the mean of all of "
+	 "them, as CLIP's ensembles are made"},
+	{"--templates", 0, WORD, CLI_CLASSIFY, FIELD(templates_file), "FILE", 0, 0, "more templates, one a line (- is standard input)"},
 	{"--top", 0, WHOLE, CLI_CLASSIFY, FIELD(top), "K", 0, 1e9, "how many labels to print, best first; 0: all (default: 5)"},
 	{"--top", 0, WHOLE, CLI_SEARCH, FIELD(top), "K", 0, 1e9, "how many files to print, best first; 0: all (default: 10)"},
 	{"--output", 'o', WORD, CLI_TRACE, FIELD(out), "OUT.safetensors", 0, 0,
@@ -60,6 +65,13 @@ static const option table[] = {
 	{"--restart", 0, FLAG, CLI_EMBED, FIELD(restart), NULL, 0, 0, "do not resume from OUT.part, begin anew"},
 	{"--batch-size", 0, WHOLE, CLI_EMBED | CLI_CLASSIFY | CLI_ASK, FIELD(batch_size), "N", 1, 65536,
 	 "how many inputs run packed in one pass (default: 32)"},
+	{"--batching", 0, CHOICE, CLI_EMBED | CLI_CLASSIFY | CLI_BENCH, FIELD(batching), "pack|bucket|pad", 0, 0,
+	 "how inputs share a run, with the same results: packed without padding, those of one shape together, or padded to the "
+	 "longest (default: pack)"},
+	{"--batch-tokens", 0, WHOLE, CLI_EMBED | CLI_CLASSIFY, FIELD(batch_tokens), "N", 0, 1e9,
+	 "tokens of one run at most, unless one input has more; 0: no bound (default: 8192)"},
+	{"--batch-tokens", 0, WHOLE, CLI_BENCH, FIELD(batch_tokens), "N", 0, 1e9,
+	 "tokens of one run at most, unless one input has more; 0: no bound (default: 0)"},
 	{"--raw", 0, FLAG, PROMPTS, FIELD(raw), NULL, 0, 0,
 	 "no chat template: texts are joined with nothing between, pictures stand where the texts hold the model's placeholder, or "
 	 "in order"},
@@ -230,9 +242,9 @@ static rebus_status add_pair(cli_request *out, const char *text, rebus_error *er
 	return REBUS_OK;
 }
 
-static rebus_status add_label(cli_request *out, const char *text, rebus_error *err)
+static rebus_status add_text(cli_list *to, const char *text, rebus_error *err)
 {
-	const char **p = cli_list_add(&out->labels, sizeof *p);
+	const char **p = cli_list_add(to, sizeof *p);
 	if (!p)
 		return cli_no_memory(err);
 	*p = text;
@@ -263,7 +275,9 @@ static rebus_status set(const option *o, const char *value, cli_request *out, re
 	case PAIR:
 		return add_pair(out, value, err);
 	case LABEL:
-		return add_label(out, value, err);
+		return add_text(&out->labels, value, err);
+	case TEMPLATE:
+		return add_text(&out->templates, value, err);
 	}
 	return REBUS_OK;
 }
@@ -300,7 +314,7 @@ rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_re
 	rebus_status status = REBUS_OK;
 	bool options = true;
 	*out = (cli_request){.threads = -1, .height = -1, .width = -1, .max_tokens = -1, .top = -1,
-	                     .top_k = -1, .seed = -1, .repeat = -1, .copies = -1, .batch_size = -1, .temperature = -1, .top_p = -1};
+	                     .top_k = -1, .seed = -1, .repeat = -1, .copies = -1, .batch_size = -1, .batch_tokens = -1, .temperature = -1, .top_p = -1};
 	for (int i = 0; i < argc && !status; i++) {
 		char name[64];
 		const char *value;
@@ -331,6 +345,7 @@ void cli_request_free(cli_request *r)
 {
 	cli_list_free(&r->pieces);
 	cli_list_free(&r->labels);
+	cli_list_free(&r->templates);
 }
 
 /* Words of text from `column` on, in lines of at most 100 columns. */

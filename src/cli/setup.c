@@ -20,6 +20,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { BATCH_TOKENS = 8192 }; /* of a run of embed and classify */
+
 static volatile sig_atomic_t stopped;
 
 static void on_stop(int signal_number)
@@ -120,6 +122,8 @@ rebus_status cli_engine_open(cli_engine *e, const cli_command *command, const cl
 	if (with_session) {
 		session.threads = r->threads > 0 ? (int)r->threads : 0;
 		session.stop = ask_stop;
+		session.batching = !r->batching || !strcmp(r->batching, "pack") ? REBUS_PACK : !strcmp(r->batching, "bucket") ? REBUS_BUCKET : REBUS_PAD;
+		session.batch_tokens = r->batch_tokens >= 0 ? r->batch_tokens : command->bit & (CLI_EMBED | CLI_CLASSIFY) ? BATCH_TOKENS : 0;
 		CLI_TRY(rebus_session_open(e->model, &session, &e->session, err));
 	}
 done:

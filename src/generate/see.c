@@ -99,7 +99,8 @@ static rebus_status make_table(sight *v, arena *a, run_rows *rows, rebus_error *
 	if (status)
 		return status;
 	size_t n = (size_t)v->list->count + 1;
-	v->patches = (v->list->pad_to ? arena_zero : arena_get)(a, (size_t)v->patch_rows, (size_t)(v->shape->channels * v->shape->patch[0] * v->shape->patch[1]) * sizeof(float));
+	size_t patch_bytes = (size_t)(v->shape->channels * v->shape->patch[0] * v->shape->patch[1]) * sizeof(float);
+	v->patches = (v->list->pad_to ? arena_zero : arena_get)(a, (size_t)v->patch_rows, patch_bytes);
 	v->picked = arena_get(a, (size_t)total, sizeof *v->picked);
 	*rows = (run_rows){.count = v->list->count, .row = arena_get(a, n, sizeof(int32_t)), .picked = arena_get(a, n, sizeof(int32_t))};
 	if (!v->patches || !v->picked || !rows->row || !rows->picked)

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "generate/batching.h"
 #include "generate/sequences.h"
 
 typedef struct benching {
@@ -54,8 +55,8 @@ static void start_lines(bench_part *p)
 	p->count = 0;
 }
 
-/* One timed run of a plan, whose steps stay the same from run to run. */
-static rebus_status take_run(benching *b, bench_part *p, plan *from, double seconds, rebus_error *err)
+/* The steps of one run of a plan, which stay the same from run to run. */
+static rebus_status take_steps(benching *b, bench_part *p, plan *from, rebus_error *err)
 {
 	plan_info info = plan_about(from);
 	plan_step_info s;
@@ -69,7 +70,7 @@ static rebus_status take_run(benching *b, bench_part *p, plan *from, double seco
 	if (p->line_count != info.steps) { /* planned anew for more rows: begin again */
 		p->lines = NULL;
 		start_lines(p);
-		return take_run(b, p, from, seconds, err);
+		return take_steps(b, p, from, err);
 	}
 	for (int32_t i = 0; plan_step_at(from, i, &s); i++) {
 		bench_line *l = &p->lines[i];
@@ -84,8 +85,15 @@ static rebus_status take_run(benching *b, bench_part *p, plan *from, double seco
 		p->flops += s.cost.flops;
 		p->bytes += s.cost.bytes;
 	}
-	p->seconds[p->count++] = seconds;
 	return REBUS_OK;
+}
+
+static rebus_status take_run(benching *b, bench_part *p, plan *from, double seconds, rebus_error *err)
+{
+	rebus_status status = take_steps(b, p, from, err);
+	if (!status)
+		p->seconds[p->count++] = seconds;
+	return status;
 }
 
 /* ------------------------------------------------------------------------------------------------ the parts */
@@ -113,30 +121,56 @@ done:
 	return status;
 }
 
+/* A model that generates sees all pictures of its prompts in one run. */
+static rebus_status cut_pictures(benching *b, const picture_list *list, batch_list *out, rebus_error *err)
+{
+	rebus_session one = *b->s;
+	if (b->s->m->self.f->abilities & REBUS_GENERATES)
+		one.options.batching = REBUS_PACK, one.options.batch_tokens = 0;
+	return batching_cut_pictures(&one, list, &b->a, out, err);
+}
+
+static rebus_status see_batch(benching *b, bench_part *p, const picture_list *list, const batch_list *batches, int32_t k, bool timed, double *took,
+                              rebus_error *err)
+{
+	arena scratch;
+	picture_list some;
+	run_rows rows;
+	arena_init(&scratch, b->s->m->mem.from, 0);
+	double start = time_now();
+	rebus_status status = batching_pictures(batches, k, list, &scratch, &some, err);
+	if (!status)
+		status = session_see(b->s, &some, (net_wants){0}, &scratch, &rows, err);
+	*took += time_now() - start;
+	arena_free(&scratch);
+	if (status)
+		return status;
+	plan_profile(b->s->vision.p, true);
+	return timed ? take_steps(b, p, b->s->vision.p, err) : REBUS_OK;
+}
+
 static rebus_status bench_vision(benching *b, plan_rows *features, rebus_error *err)
 {
 	rebus_status status;
 	picture_list list;
-	run_rows rows;
+	batch_list batches;
 	bench_part *p = add_part(b, "vision", "pictures");
 	if (!p)
 		return error_memory(err, "timings");
 	TRY(session_pictures(b->prompts, b->count, &b->a, &list, err));
 	if (!list.count)
 		return REBUS_OK;
+	TRY(cut_pictures(b, &list, &batches, err));
 	p->units = list.count;
+	p->batches = batches.count;
+	p->rows = batches.real;
+	p->computed = batches.computed;
 	for (int32_t i = 0; i <= b->o->repeat; i++) {
-		arena scratch;
-		arena_init(&scratch, b->s->m->mem.from, 0);
-		double start = time_now();
-		status = session_see(b->s, &list, (net_wants){0}, &scratch, &rows, err);
-		double took = time_now() - start;
-		arena_free(&scratch);
-		if (status)
-			return status;
-		plan_profile(b->s->vision.p, true);
+		double took = 0;
+		for (int32_t k = 0; k < batches.count; k++)
+			TRY(see_batch(b, p, &list, &batches, k, i > 0, &took, err));
 		if (i)
-			TRY(take_run(b, p, b->s->vision.p, took, err));
+			p->seconds[p->count++] = took;
 	}
 	end_part(b, p);
 	session_output(&b->s->vision, "image_features", features, NULL);
@@ -144,11 +178,30 @@ done:
 	return status;
 }
 
+static rebus_status read_batch(benching *b, bench_part *p, const sequence *list, const batch_list *batches, int32_t k, bool timed, double *took,
+                               rebus_error *err)
+{
+	arena scratch;
+	sequence *some;
+	run_rows rows;
+	arena_init(&scratch, b->s->m->mem.from, 0);
+	double start = time_now();
+	rebus_status status = batching_texts(batches, k, list, &scratch, &some, err);
+	if (!status)
+		status = session_read_padded(b->s, some, batches->at[k].count, batches->at[k].pad_to, (net_wants){0}, &scratch, &rows, err);
+	*took += time_now() - start;
+	arena_free(&scratch);
+	if (status)
+		return status;
+	plan_profile(b->s->text.p, true);
+	return timed ? take_steps(b, p, b->s->text.p, err) : REBUS_OK;
+}
+
 static rebus_status bench_reading(benching *b, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	int32_t texts = 0, count = 0;
-	run_rows rows;
+	batch_list batches;
 	for (size_t i = 0; i < b->count; i++)
 		texts += prompt_texts(b->prompts[i]);
 	if (!texts)
@@ -162,18 +215,16 @@ static rebus_status bench_reading(benching *b, rebus_error *err)
 			if (!b->prompts[i]->pieces[k].image)
 				TRY(prompt_text_ids(b->prompts[i], &b->a, &b->prompts[i]->pieces[k], false, &list[count++], err));
 	p->units = count;
+	TRY(batching_cut_texts(b->s, list, count, &b->a, &batches, err));
+	p->batches = batches.count;
+	p->rows = batches.real;
+	p->computed = batches.computed;
 	for (int32_t i = 0; i <= b->o->repeat; i++) {
-		arena scratch;
-		arena_init(&scratch, b->s->m->mem.from, 0);
-		double start = time_now();
-		status = session_read(b->s, list, count, (net_wants){0}, &scratch, &rows, err);
-		double took = time_now() - start;
-		arena_free(&scratch);
-		if (status)
-			return status;
-		plan_profile(b->s->text.p, true);
+		double took = 0;
+		for (int32_t k = 0; k < batches.count; k++)
+			TRY(read_batch(b, p, list, &batches, k, i > 0, &took, err));
 		if (i)
-			TRY(take_run(b, p, b->s->text.p, took, err));
+			p->seconds[p->count++] = took;
 	}
 	end_part(b, p);
 done:

@@ -22,6 +22,8 @@ typedef struct bench_part {
 	int32_t count;
 	double units, flops, bytes; /* of one run */
 	size_t planned;             /* bytes of the plan; 0: no plan ran */
+	int64_t batches;            /* runs of the plan in one timed run of the part; 0: one, not cut by a policy */
+	int64_t rows, computed;     /* tokens, without and with padding, where batches > 0 */
 	bench_line *lines;          /* [line_count], one a step */
 	int32_t line_count;
 } bench_part;

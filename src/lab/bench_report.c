@@ -171,6 +171,9 @@ static rebus_status json_part(const bench_result *r, const bench_part *p, bool p
 	buf_format(b, ", \"flops\": %.0f, \"bytes\": %.0f", x.flops, x.bytes);
 	if (x.share > 0)
 		buf_format(b, ", \"bound\": \"%s\", \"share\": %.4f", x.bound, x.share);
+	if (p->batches)
+		buf_format(b, ", \"batches\": %lld, \"tokens\": %lld, \"tokens_with_padding\": %lld", (long long)p->batches, (long long)p->rows,
+			(long long)p->computed);
 	double steps = sum_of_steps(p);
 	buf_format(b, ", \"planned_bytes\": %zu, \"steps_ms\": %.4f, \"outside_ms\": %.4f", p->planned, steps * 1e3, (mean_of(p) - steps) * 1e3);
 	grouping ops, names;
@@ -244,6 +247,9 @@ static rebus_status text_part(const bench_result *r, const bench_part *p, bool p
 	text_rates(b, under_roof(r, median, p->flops / p->count, p->bytes / p->count));
 	buf_text(b, "; planned ");
 	report_bytes(b, (double)p->planned);
+	if (p->batches > 1 || p->computed > p->rows)
+		buf_format(b, "; %lld runs, %lld tokens, %.1f %% padding", (long long)p->batches, (long long)p->computed,
+			100 * (double)(p->computed - p->rows) / (double)p->computed);
 	buf_byte(b, '\n');
 	if (!profile)
 		return REBUS_OK;

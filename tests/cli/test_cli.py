@@ -511,6 +511,37 @@ def model_in_the_cache(w):
     w.good("classify", "-m", "some/vit", w.picture("vit-fashion", 0), env={"HF_HUB_CACHE": w.path("cache")})
 
 
+@test
+def classify_with_templates(w):
+    clip, labels, templates = w.model("clip-fashion"), ["bag", "dress", "ankle boot"], ["a photo of a {}.", "{}", "the {} in grey"]
+    files = [w.picture("clip-fashion", i) for i in (3, 18)]
+    out = w.fresh(".safetensors")
+    w.good("trace", "-m", clip, "--image", files[0], "--text", "a bag", "-o", out)
+    t = tensors_read(out)
+    dot = lambda a, b: sum(x * y for x, y in zip(a, b))
+    scale = t["logits_per_image"][1][0] / dot(t["image_embeds"][1], t["text_embeds"][1])
+    vector = lambda *args: [x["vector"] for x in w.json("embed", "-m", clip, *args)]
+    pictures, wanted = vector(*files), []
+    for label in labels:
+        mean = [sum(c) / len(templates) for c in zip(*vector(*[x for s in templates for x in ("--text", s.replace("{}", label))]))]
+        wanted.append([x / math.sqrt(dot(mean, mean)) for x in mean])
+    given = ["classify", "-m", clip, *files, "--top", "0", "--labels", w.write("labels.txt", "\n".join(labels[1:]) + "\n\n"), "--label", labels[0]]
+    for how in (["--template", templates[0], "--templates", w.write("templates.txt", "\n".join(templates[1:]))], [x for s in templates for x in ("--template", s)]):
+        for got, p in zip(w.json(*given, *how), pictures):
+            e = [math.exp(scale * (dot(p, v) - 1)) for v in wanted]
+            want = sorted(zip([x / sum(e) for x in e], labels), reverse=True)
+            same(got["labels"], [x[1] for x in want], "labels")
+            close(got["scores"], [x[0] for x in want], 1e-5, "scores")
+    plain = w.json(*given)
+    same(w.json(*given, "--template", "{}"), plain, "the label alone as its template")
+    same(w.json(*given, "--batching", "pad", "--batch-tokens", "60")[0]["labels"], plain[0]["labels"], "padded")
+    for bad in ("no place", "{} and {}"):
+        w.bad(2, "template", *given, "--template", bad)
+    w.bad(2, "no labels", "classify", "-m", w.model("vit-fashion"), w.picture("vit-fashion", 0), "--template", "{}")
+    w.bad(2, "holds no lines", "classify", "-m", clip, files[0], "--labels", w.write("none.txt", "\n"))
+    w.bad(1, "cannot be opened", "classify", "-m", clip, files[0], "--labels", "nowhere.txt")
+
+
 # ------------------------------------------------------------------------------------------------ embed, search
 @test
 def embed_three_kinds(w):
