@@ -123,6 +123,7 @@ typedef struct rebus_prompt_options {
 	bool bare;            /* no special tokens around the text */
 	int32_t height, width; /* pictures are resized to this and positions interpolated; 0: as the checkpoint says */
 	bool pil;             /* the reference's PIL image processor instead of its torchvision one */
+	int32_t max_patches;  /* budget of a picture's patches, for models that have one (SigLIP 2 NaFlex); 0: as the checkpoint says */
 	const char *positions; /* how a position table is resampled: NULL as the reference, "bicubic", "bilinear", "antialias", "none" */
 	uint8_t reserved[64]; /* zero */
 } rebus_prompt_options;

@@ -53,7 +53,7 @@ typedef struct cli_request {
 	cli_list pieces; /* cli_piece, in the order given */
 	cli_list labels, templates; /* const char * */
 	bool json, quiet, raw, bare, hidden_states, ignore_eos, profile, weights, restart, help;
-	int64_t threads, height, width, max_tokens, top, top_k, seed, repeat, copies, batch_size, batch_tokens;
+	int64_t threads, height, width, max_patches, max_tokens, top, top_k, seed, repeat, copies, batch_size, batch_tokens;
 	double temperature, top_p;
 } cli_request;
 

@@ -73,7 +73,7 @@ static void skip(embedding *m, size_t i, const char *why)
 static rebus_status about(const cli_engine *e, const cli_request *r, cli_out *o, rebus_error *err)
 {
 	char *path = realpath(e->folder, NULL);
-	cli_print(o, "model %s size %d %d backend %s positions %s", path ? path : e->folder, (int)r->height, (int)r->width,
+	cli_print(o, "model %s size %d %d patches %d backend %s positions %s", path ? path : e->folder, (int)r->height, (int)r->width, (int)r->max_patches,
 	          r->backend ? r->backend : "", r->positions ? r->positions : "");
 	cli_put(o, "", 1);
 	free(path);

@@ -98,6 +98,8 @@ static const option table[] = {
 	 "what drawing depends on; the same seed gives the same text (default: 0)"},
 	{"--size", 0, SIZE, CLI_ALL, FIELD(height), "HxW", 1, 32768,
 	 "resize pictures to H rows and W columns instead of the checkpoint's size; positions are interpolated"},
+	{"--max-patches", 0, WHOLE, CLI_ALL, FIELD(max_patches), "N", 1, 65536,
+	 "budget of a picture's patches instead of the processor's, for models that have one (SigLIP 2 NaFlex)"},
 	{"--resample-positions", 0, CHOICE, CLI_ALL, FIELD(positions), "bicubic|bilinear|antialias|none", 0, 0,
 	 "how the position table is resampled for --size (default: as the reference does for this model)"},
 	{"--image-backend", 0, CHOICE, CLI_ALL, FIELD(backend), "torchvision|pil", 0, 0,
@@ -123,7 +125,6 @@ static const char *const later[][2] = {
 	{"--video", "no model of this version takes videos, expected --image"},
 	{"--fps", "no model of this version takes videos, expected --image"},
 	{"--patch-size", "no model of this version has patches of varying size, expected --size"},
-	{"--max-patches", "no model of this version has a budget of patches, expected --size"},
 	{"--precision", "this version computes in f32 only"},
 };
 
@@ -313,7 +314,7 @@ rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_re
 {
 	rebus_status status = REBUS_OK;
 	bool options = true;
-	*out = (cli_request){.threads = -1, .height = -1, .width = -1, .max_tokens = -1, .top = -1,
+	*out = (cli_request){.threads = -1, .height = -1, .width = -1, .max_patches = -1, .max_tokens = -1, .top = -1,
 	                     .top_k = -1, .seed = -1, .repeat = -1, .copies = -1, .batch_size = -1, .batch_tokens = -1, .temperature = -1, .top_p = -1};
 	for (int i = 0; i < argc && !status; i++) {
 		char name[64];

@@ -155,6 +155,7 @@ rebus_prompt_options cli_prompt_options(const cli_request *r)
 	o.bare = r->bare;
 	o.height = r->height > 0 ? (int32_t)r->height : 0;
 	o.width = r->width > 0 ? (int32_t)r->width : 0;
+	o.max_patches = r->max_patches > 0 ? (int32_t)r->max_patches : 0;
 	o.pil = r->backend && !strcmp(r->backend, "pil");
 	o.positions = r->positions;
 	return o;

@@ -26,6 +26,9 @@ static bool parse_positions(const char *name, grid_method *out)
 
 static rebus_status check_size(const rebus_model *m, const rebus_prompt_options *o, rebus_error *err)
 {
+	bool budget = m->vision.f && m->vision.f->tower(m->vision.config)->flat;
+	if (o->max_patches && (!budget || o->max_patches < 1 || o->max_patches > PATCHES_MOST))
+		return error_set(err, REBUS_MISUSE, "max_patches %d: %s", o->max_patches, budget ? "expected 1 to 65536" : "this model has no budget of patches");
 	if (!o->height && !o->width)
 		return REBUS_OK;
 	if (!m->vision.f)
@@ -34,6 +37,8 @@ static rebus_status check_size(const rebus_model *m, const rebus_prompt_options 
 	if (o->height < (t->pads ? 1 : t->patch[0]) || o->width < (t->pads ? 1 : t->patch[1]) || o->height > 16384 || o->width > 16384)
 		return error_set(err, REBUS_MISUSE, "size %dx%d: expected at least one patch of %dx%d and at most 16384x16384",
 			o->height, o->width, t->patch[0], t->patch[1]);
+	if (t->flat && (o->height % t->patch[0] || o->width % t->patch[1]))
+		return error_set(err, REBUS_MISUSE, "size %dx%d: expected multiples of a patch of %dx%d", o->height, o->width, t->patch[0], t->patch[1]);
 	return REBUS_OK;
 }
 
@@ -158,18 +163,22 @@ static rebus_status make_grid(const rebus_prompt *p, grid_picture *g, rebus_erro
 	if (!g->rows || !g->columns)
 		return error_set(err, REBUS_MISUSE, "a picture of %dx%d after processing, expected at least one patch of %dx%d",
 			g->px.height, g->px.width, t->patch[0], t->patch[1]);
+	if (t->flat && (g->px.height % t->patch[0] || g->px.width % t->patch[1]))
+		return error_set(err, REBUS_MISUSE, "a picture of %dx%d after processing, expected multiples of a patch of %dx%d", g->px.height, g->px.width,
+			t->patch[0], t->patch[1]);
 	bool own = g->px.height == t->image[0] && g->px.width == t->image[1];
 	bool square = (int64_t)g->rows * g->columns == t->positions - t->placed && g->px.height == g->px.width;
 	g->resample = t->positions && !(asked || t->always ? square : own);
 	return REBUS_OK;
 }
 
-static rebus_status add_processed(rebus_prompt *p, pixels px, rebus_error *err)
+static rebus_status add_processed(rebus_prompt *p, pixels px, int32_t padded, rebus_error *err)
 {
 	grid_picture g = {.px = px, .positions = p->positions};
 	rebus_status status = make_grid(p, &g, err);
 	if (status)
 		return status;
+	g.padded = padded ? (int32_t)int_max(padded, g.rows * g.columns) : 0;
 	grid_picture *list = room_for(&p->mem, p->pictures, p->picture_count, &p->picture_room, sizeof *list);
 	if (!list)
 		return error_memory(err, "a picture");
@@ -180,14 +189,14 @@ static rebus_status add_processed(rebus_prompt *p, pixels px, rebus_error *err)
 	return status;
 }
 
-rebus_status prompt_add_pixels(rebus_prompt *p, const float *data, int32_t channels, int32_t height, int32_t width, rebus_error *err)
+rebus_status prompt_add_pixels(rebus_prompt *p, const float *data, int32_t channels, int32_t height, int32_t width, int32_t padded, rebus_error *err)
 {
 	size_t n = (size_t)channels * (size_t)height * (size_t)width;
 	float *copy = arena_get(&p->mem, n, sizeof *copy);
 	if (!copy)
 		return error_memory(err, "a picture");
 	memcpy(copy, data, n * sizeof *copy);
-	return add_processed(p, (pixels){copy, channels, height, width}, err);
+	return add_processed(p, (pixels){copy, channels, height, width}, padded, err);
 }
 
 static rebus_status reads_pictures(const rebus_prompt *p, rebus_error *err)
@@ -202,11 +211,16 @@ static rebus_status reads_pictures(const rebus_prompt *p, rebus_error *err)
 /* Decoded pixels are scratch; only what the tower reads stays. */
 static rebus_status process(rebus_prompt *p, const picture *in, const char *name, rebus_error *err)
 {
-	vision_size size = {p->options.height, p->options.width};
+	const processor *pipe = p->m->pictures;
+	const tower_shape *t = p->m->vision.f->tower(p->m->vision.config);
+	vision_size size = {p->options.height, p->options.width, p->options.max_patches};
 	pixels px;
-	rebus_status status = vision_process(&p->mem, p->m->pictures, in, p->options.pil ? VISION_PIL : VISION_TORCHVISION, size.height ? &size : NULL, &px, err);
+	if (t->flat && pipe->budget && (pipe->patch != t->patch[0] || pipe->patch != t->patch[1]))
+		return error_set(err, REBUS_SHAPE, "%s: the image processor's patch_size is %d, expected the model's, %d", p->m->folder, pipe->patch, t->patch[0]);
+	int32_t padded = !t->flat || !pipe->budget ? 0 : size.budget ? size.budget : pipe->budget;
+	rebus_status status = vision_process(&p->mem, pipe, in, p->options.pil ? VISION_PIL : VISION_TORCHVISION, &size, &px, err);
 	if (!status)
-		status = add_processed(p, px, err);
+		status = add_processed(p, px, padded, err);
 	return status ? error_prefix(err, status, "%s", name) : REBUS_OK;
 }
 

@@ -26,6 +26,7 @@ typedef struct piece {
 typedef struct grid_picture { /* a processed picture and its patch grid */
 	pixels px;
 	int32_t rows, columns;
+	int32_t padded; /* patches that the reference fills it up to; 0: it does not */
 	bool resample; /* positions are interpolated, by this method: */
 	grid_method positions;
 } grid_picture;
@@ -58,8 +59,8 @@ rebus_status prompt_text_ids(const rebus_prompt *p, arena *a, const piece *t, bo
 int32_t prompt_texts(const rebus_prompt *p);
 /* rebus_prompt_pair, of a text that may hold NUL characters. */
 rebus_status prompt_pair(rebus_prompt *p, const char *text, size_t size, rebus_error *err);
-/* Adds values that are processed already ([channels, height, width], copied). */
-rebus_status prompt_add_pixels(rebus_prompt *p, const float *data, int32_t channels, int32_t height, int32_t width, rebus_error *err);
+/* Adds values that are processed already ([channels, height, width], copied). padded: of grid_picture. */
+rebus_status prompt_add_pixels(rebus_prompt *p, const float *data, int32_t channels, int32_t height, int32_t width, int32_t padded, rebus_error *err);
 /* How many rows the features of a picture have, by the family's pick rule. */
 int64_t prompt_feature_rows(const rebus_model *m, const grid_picture *g);
 

@@ -77,8 +77,8 @@ static rebus_status add_picture(sight *v, int32_t i, int64_t *patch, arena *a, r
 	if (!data)
 		return error_memory(err, "pictures");
 	bool own = data == g->px.data;
-	vision_patches(data, g->px.channels, own ? g->px.height : g->rows * s->patch[0], own ? g->px.width : g->columns * s->patch[1], s->patch[0], s->patch[1],
-	               v->patches + *patch * s->channels * s->patch[0] * s->patch[1]);
+	(s->flat ? vision_patches_last : vision_patches)(data, g->px.channels, own ? g->px.height : g->rows * s->patch[0],
+	               own ? g->px.width : g->columns * s->patch[1], s->patch[0], s->patch[1], v->patches + *patch * s->channels * s->patch[0] * s->patch[1]);
 	*patch += count;
 	for (int32_t k = count; k < v->list->pad_to; k++, (*patch)++)
 		tokens_add(&v->table, TOKEN_PAD, i, learned + k, i, (int32_t)*patch);
@@ -103,12 +103,16 @@ static rebus_status make_table(sight *v, arena *a, run_rows *rows, rebus_error *
 	v->patches = (v->list->pad_to ? arena_zero : arena_get)(a, (size_t)v->patch_rows, patch_bytes);
 	v->picked = arena_get(a, (size_t)total, sizeof *v->picked);
 	*rows = (run_rows){.count = v->list->count, .row = arena_get(a, n, sizeof(int32_t)), .picked = arena_get(a, n, sizeof(int32_t))};
-	if (!v->patches || !v->picked || !rows->row || !rows->picked)
+	if (v->shape->flat)
+		rows->padded = arena_get(a, n, sizeof(int32_t));
+	if (!v->patches || !v->picked || !rows->row || !rows->picked || (v->shape->flat && !rows->padded))
 		return error_memory(err, "pictures");
 	int64_t patch = 0;
 	for (int32_t i = 0; i < v->list->count; i++) {
 		rows->row[i] = (int32_t)v->table.rows;
 		rows->picked[i] = (int32_t)v->picked_count;
+		if (rows->padded)
+			rows->padded[i] = v->list->at[i]->padded;
 		status = add_picture(v, i, &patch, a, err);
 		if (status)
 			return status;

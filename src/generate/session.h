@@ -33,6 +33,7 @@ struct rebus_session {
 typedef struct run_rows {
 	int32_t count;
 	int32_t *row, *picked; /* [count + 1] */
+	int32_t *padded;        /* [count]: rows that the reference fills sequence i up to; NULL: to the longest */
 	const pyramid *windows; /* rows of later stages; NULL: there are none */
 } run_rows;
 

@@ -15,7 +15,7 @@
 #include "generate/sequences.h"
 #include "generate/session.h"
 #include "generate/similarity.h"
-#include "lab/tensors.h"
+#include "lab/trace_patches.h"
 
 typedef struct tracing {
 	rebus_session *s;
@@ -42,12 +42,13 @@ static rebus_status wrong_input(const char *name, const char *expected, rebus_er
 	return error_set(err, REBUS_MISUSE, "inputs: %s: expected %s", name, expected);
 }
 
-static rebus_status take_pixels(rebus_prompt *p, const rebus_tensor *x, rebus_error *err)
+static rebus_status take_pixels(rebus_prompt *p, const rebus_tensors *inputs, const rebus_tensor *x, rebus_error *err)
 {
+	bool flat = trace_flat(p->m);
 	if (!p->m->vision.f)
 		return wrong_input("pixel_values", "a model that reads pictures", err);
-	if (x->type != REBUS_F32 || x->rank != 4 || x->shape[0] < 1 || x->shape[1] < 1 || x->shape[1] > 64 || x->shape[2] < 1 ||
-		x->shape[3] < 1 || x->shape[2] > 65536 || x->shape[3] > 65536)
+	if (!flat && (x->type != REBUS_F32 || x->rank != 4 || x->shape[0] < 1 || x->shape[1] < 1 || x->shape[1] > 64 || x->shape[2] < 1 ||
+		x->shape[3] < 1 || x->shape[2] > 65536 || x->shape[3] > 65536))
 		return wrong_input("pixel_values", "F32 (pictures, channels, height, width)", err);
 	int32_t kept = 0;
 	for (int32_t i = 0; i < p->piece_count; i++) /* texts stay, pictures are replaced */
@@ -55,9 +56,11 @@ static rebus_status take_pixels(rebus_prompt *p, const rebus_tensor *x, rebus_er
 			p->pieces[kept++] = p->pieces[i];
 	p->piece_count = kept;
 	p->picture_count = 0;
+	if (flat)
+		return trace_take_patches(p, inputs, x, err);
 	int64_t n = x->shape[1] * x->shape[2] * x->shape[3];
 	for (int64_t i = 0; i < x->shape[0]; i++) {
-		rebus_status status = prompt_add_pixels(p, (const float *)x->data + i * n, (int32_t)x->shape[1], (int32_t)x->shape[2], (int32_t)x->shape[3], err);
+		rebus_status status = prompt_add_pixels(p, (const float *)x->data + i * n, (int32_t)x->shape[1], (int32_t)x->shape[2], (int32_t)x->shape[3], 0, err);
 		if (status)
 			return status;
 	}
@@ -71,9 +74,10 @@ static rebus_status check_inputs(const tracing *t, rebus_error *err)
 		const char *name = rebus_tensors_at(in, i).name;
 		bool text = !strcmp(name, "input_ids") || !strcmp(name, "attention_mask");
 		bool types = !strcmp(name, "token_type_ids") && t->s->m->text.f && t->s->m->text.f->words(t->s->m->text.config)->segments;
+		bool flat = trace_flat(t->s->m) && (!strcmp(name, "spatial_shapes") || !strcmp(name, "pixel_attention_mask"));
 		text = text || types;
 		bool mask = !strcmp(name, "attention_mask") && t->s->m->text.f && t->s->m->text.f->words(t->s->m->text.config)->full; /* padding counts */
-		if ((strcmp(name, "pixel_values") && !text) || mask)
+		if ((strcmp(name, "pixel_values") && !text && !flat) || mask)
 			return error_set(err, REBUS_MISUSE, "inputs: %s: not an input of a %s model", name, rebus_model_family(t->s->m));
 		if (text && !t->s->m->text.f)
 			return error_set(err, REBUS_MISUSE, "inputs: %s: a %s model reads pictures only", name, rebus_model_family(t->s->m));
@@ -171,7 +175,7 @@ static void give_sequences(tracing *t, const char *prefix, const char *name, con
 		return;
 	}
 	for (int32_t i = s0; i < s1; i++)
-		longest = int_max(longest, at[i + 1] - at[i]);
+		longest = int_max(longest, int_max(at[i + 1] - at[i], kind == OUTPUT_ROWS && rows->padded ? rows->padded[i] : 0));
 	bool single = kind == OUTPUT_PICKED && longest <= 1;
 	int64_t shape[3] = {n, single ? x->width : longest, x->width};
 	float *to = tensors_add(t->out, prefix, name, REBUS_F32, single ? 2 : 3, shape);
@@ -202,6 +206,12 @@ static rebus_status give_pixels(tracing *t, rebus_error *err)
 		const rebus_prompt *p = t->prompts[i];
 		if (!p->picture_count)
 			continue;
+		if (trace_flat(p->m)) {
+			rebus_status status = trace_give_patches(t->out, prefix_of(t, i), p, err);
+			if (status)
+				return status;
+			continue;
+		}
 		const pixels *px = &p->pictures[0].px;
 		int64_t shape[4] = {p->picture_count, px->channels, px->height, px->width}, n = shape[1] * shape[2] * shape[3];
 		for (int32_t k = 1; k < p->picture_count; k++)
@@ -405,7 +415,7 @@ static rebus_status trace_generating(tracing *t, const picture_list *pictures, r
 	TRY(growth_begin(&g, t->s, t->texts, (int32_t)t->count, features, t->o->max_tokens, t->wants, true, err));
 	for (size_t i = 0; i <= t->count; i++)
 		first[i] = (int32_t)i;
-	own = (run_rows){(int32_t)t->count, g.row, g.row, NULL};
+	own = (run_rows){.count = (int32_t)t->count, .row = g.row, .picked = g.row};
 	give_outputs(t, &t->s->text, &own, first);
 	if (t->o->max_tokens > 0)
 		TRY(grow(t, &g, err));
@@ -436,7 +446,7 @@ rebus_status rebus_trace(rebus_session *s, rebus_prompt *const *prompts, size_t 
 	}
 	TRY(check_inputs(&t, err));
 	if (t.o->inputs && rebus_tensors_find(t.o->inputs, "pixel_values", &x))
-		TRY(take_pixels(prompts[0], &x, err));
+		TRY(take_pixels(prompts[0], t.o->inputs, &x, err));
 	TRY(tensors_new(s->m->mem.from, &t.out, err));
 	t.text_first = arena_zero(&t.a, count + 1, sizeof(int32_t));
 	t.picture_first = arena_zero(&t.a, count + 1, sizeof(int32_t));

@@ -36,6 +36,7 @@ typedef struct tower_shape {
 	int64_t positions;         /* rows of the position table: of the placed ones, then of the patches; 0 none */
 	grid_method resample;      /* how the reference resamples it to another grid */
 	bool probe;                /* a learned row for each picture pools it */
+	bool flat;                 /* the reference takes rows of patches, channel last, filled up with zeros to a budget: pixel_attention_mask */
 	bool pads;                 /* sides that are no multiple of the patch are padded with zeros, not cut */
 	const pyramid_shape *windows; /* NULL: the patches stay one grid */
 	bool always;               /* it does so unasked, whenever the grid is not the square it has */

@@ -15,6 +15,9 @@
 	X(clip_text)                                                                                                       \
 	X(siglip)                                                                                                          \
 	X(siglip_vision)                                                                                                   \
+	X(siglip2)                                                                                                         \
+	X(siglip2_vision)                                                                                                  \
+	X(siglip2_text)                                                                                                    \
 	X(siglip_text)                                                                                                     \
 	X(bert)                                                                                                            \
 	X(llama)                                                                                                           \

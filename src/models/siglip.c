@@ -1,5 +1,6 @@
 /*
- * siglip.c - SigLIP (Zhai et al. 2023): SiglipModel, and its two towers as parts of other models.
+ * siglip.c - SigLIP (Zhai et al. 2023): SiglipModel; SigLIP 2 NaFlex (Tschannen et al. 2025): Siglip2Model; their towers alone
+ * (SiglipVisionModel, SiglipTextModel, Siglip2VisionModel, Siglip2TextModel) and as parts of other models.
  *
  *     picture ─► patches ─► linear ─► + position ─► L x block ─► norm ─► the probe's attention, y + mlp(norm y) ─┐
  *                                                                                                              cosine * exp(scale) + bias
@@ -8,6 +9,11 @@
  * No class row: a learned probe asks, the patches answer. Texts are padded to the full length and padding is read like any
  * token, so the last row is often padding. The blocks are CLIP's with eps 1e-6 and the tanh form of gelu; a text's score is a
  * sigmoid. Names: query, key and value of the probe's attention are one tensor, in_proj_weight.
+ *
+ * SigLIP 2 NaFlex takes a picture at its own ratio of sides, as many patches as a budget allows; its patches are rows of a
+ * plain linear layer, channel last, and the square table of positions is resampled to every picture's grid, bilinear and
+ * antialiased. The reference fills pictures up to the budget and masks what it filled in; here nothing is filled up.
+ * Checkpoints of SigLIP 2 with one size are SiglipModel with another tokenizer.
  */
 #include <string.h>
 
@@ -22,7 +28,7 @@ typedef struct siglip_tower_config {
 	int64_t hidden, layers, heads, mlp, channels;
 	int32_t image[2], patch[2];
 	double eps;
-	bool head;
+	bool head, flat, square; /* flat: NaFlex; square: not */
 	act_kind act;
 	int64_t patch_width, positions, stacked;
 	tower_shape shape;
@@ -64,12 +70,28 @@ static const field tower_fields[] = {
 	CONFIG_ACT(siglip_tower_config, act, "hidden_act", "gelu_pytorch_tanh"),
 };
 
+static const field flat_fields[] = {
+	CONFIG_INT(siglip_tower_config, hidden, "hidden_size", 1, 65536, 768),
+	CONFIG_INT(siglip_tower_config, layers, "num_hidden_layers", 1, MODEL_LAYERS, 12),
+	CONFIG_INT(siglip_tower_config, heads, "num_attention_heads", 1, 1024, 12),
+	CONFIG_INT(siglip_tower_config, mlp, "intermediate_size", 1, 1 << 20, 3072),
+	CONFIG_INT(siglip_tower_config, channels, "num_channels", 1, 64, 3),
+	CONFIG_INT(siglip_tower_config, positions, "num_patches", 1, 1 << 20, 256),
+	CONFIG_PAIR(siglip_tower_config, patch, "patch_size", 1, 4096, 16),
+	CONFIG_REAL(siglip_tower_config, eps, "layer_norm_eps", 0, 1, 1e-6),
+	CONFIG_FLAG(siglip_tower_config, head, "vision_use_head", true),
+	CONFIG_ACT(siglip_tower_config, act, "hidden_act", "gelu_pytorch_tanh"),
+};
+
 #define V(m) WEIGHT_AT(siglip_tower_weights, m)
 #define D(m) WEIGHT_DIM(siglip_tower_config, m)
 #define HEAD WEIGHT_IF(siglip_tower_config, head)
 static const weight_row tower_rows[] = {
 	WEIGHT_ROW(TABLE, "{p}embeddings.position_embedding.weight", V(position), .out = D(positions), .in = D(hidden)),
-	WEIGHT_ROW(CONV, "{p}embeddings.patch_embedding.weight", V(patch), .out = D(hidden), .in = D(patch_width)),
+	WEIGHT_ROW(CONV, "{p}embeddings.patch_embedding.weight", V(patch), .out = D(hidden), .in = D(patch_width),
+		.when = WEIGHT_IF(siglip_tower_config, square)),
+	WEIGHT_ROW(LINEAR, "{p}embeddings.patch_embedding.weight", V(patch), .out = D(hidden), .in = D(patch_width),
+		.when = WEIGHT_IF(siglip_tower_config, flat)),
 	WEIGHT_ROW(BIAS, "{p}embeddings.patch_embedding.bias", V(patch), .out = D(hidden)),
 	CLIP_BLOCK_ROWS(siglip_tower_config),
 	WEIGHT_ROW(VECTOR, "{p}post_layernorm.weight", V(after), .out = D(hidden)),
@@ -94,12 +116,30 @@ static rebus_status tower_derive(arena *a, void *config, rebus_error *err)
 	(void)a;
 	siglip_tower_config *c = config;
 	c->patch_width = c->channels * c->patch[0] * c->patch[1];
-	c->positions = (int64_t)(c->image[0] / c->patch[0]) * (c->image[1] / c->patch[1]);
+	c->square = !c->flat;
+	if (c->square)
+		c->positions = (int64_t)(c->image[0] / c->patch[0]) * (c->image[1] / c->patch[1]);
 	c->stacked = 3 * c->hidden;
 	c->shape = (tower_shape){.channels = c->channels, .positions = c->positions, .resample = GRID_BICUBIC, .probe = c->head};
+	if (c->flat) {
+		c->shape.flat = c->shape.always = true;
+		c->shape.resample = GRID_BILINEAR_WIDE;
+	}
 	memcpy(c->shape.image, c->image, sizeof c->image);
 	memcpy(c->shape.patch, c->patch, sizeof c->patch);
 	return clip_heads_fit("vision_config", c->hidden, c->heads, err);
+}
+
+static rebus_status flat_derive(arena *a, void *config, rebus_error *err)
+{
+	siglip_tower_config *c = config;
+	int64_t side = 1;
+	while (side * side < c->positions)
+		side++;
+	if (side * side != c->positions)
+		return error_set(err, REBUS_FORMAT, "config.json: vision_config: num_patches: %lld, expected the square of a whole number", (long long)c->positions);
+	c->flat = true;
+	return tower_derive(a, config, err);
 }
 
 static const tower_shape *tower(const void *config)
@@ -116,21 +156,6 @@ static void tower_layers(net *n, const component *part, const char *name, node_i
 	for (int64_t i = 0; i < c->layers; i++)
 		hidden[i + 1] = part_block(n, graph_text(n->g, "%s.encoder.layers.%lld", name, (long long)i), hidden[i], &w->layers[i], &o);
 }
-
-const family family_siglip_vision = {
-	.model_type = "siglip_vision_model",
-	.config_size = sizeof(siglip_tower_config),
-	.fields = tower_fields,
-	.field_count = COUNT_OF(tower_fields),
-	.weights_size = sizeof(siglip_tower_weights),
-	.layers_at = offsetof(siglip_tower_weights, layers),
-	.layer_count_at = offsetof(siglip_tower_config, layers),
-	.rows = tower_rows,
-	.row_count = COUNT_OF(tower_rows),
-	.derive = tower_derive,
-	.tower = tower,
-	.tower_layers = tower_layers,
-};
 
 /* ------------------------------------------------------------------------------------------------ text tower */
 static const field text_fields[] = {
@@ -197,32 +222,23 @@ static void text_layers(net *n, const component *part, const char *name, node_id
 	net_see(n, "text.pooler_output", x, OUTPUT_PICKED, true);
 }
 
-const family family_siglip_text = {
-	.model_type = "siglip_text_model",
-	.config_size = sizeof(siglip_text_config),
-	.fields = text_fields,
-	.field_count = COUNT_OF(text_fields),
-	.weights_size = sizeof(siglip_text_weights),
-	.layers_at = offsetof(siglip_text_weights, layers),
-	.layer_count_at = offsetof(siglip_text_config, layers),
-	.rows = text_rows,
-	.row_count = COUNT_OF(text_rows),
-	.derive = text_derive,
-	.words = words,
-	.text_embedding = text_embedding,
-	.text_layers = text_layers,
-};
-
-/* ------------------------------------------------------------------------------------------------ both */
+/* ------------------------------------------------------------------------------------------------ building */
 static const weight_row rows[] = {
 	WEIGHT_ROW(SCALAR, "logit_scale", WEIGHT_AT(siglip_weights, scale)),
 	WEIGHT_ROW(SCALAR, "logit_bias", WEIGHT_AT(siglip_weights, bias)),
 };
 
-static void see_unit(net *n, const char *name, node_id pooled)
+/* A tower alone names its outputs without saying which it is, and gives what it pools as it is. */
+static bool alone(const struct rebus_model *m)
 {
-	node_id unit = graph_unit(n->g, name, pooled);
-	net_see(n, name, unit, OUTPUT_PICKED, true);
+	return m->self.config == m->vision.config || m->self.config == m->text.config;
+}
+
+static void see_unit(net *n, const struct rebus_model *m, const char *name, node_id pooled)
+{
+	node_id unit = alone(m) ? pooled : graph_unit(n->g, name, pooled);
+	if (!alone(m))
+		net_see(n, name, unit, OUTPUT_PICKED, true);
 	net_see(n, NET_EMBEDDING, unit, OUTPUT_PICKED, true);
 }
 
@@ -230,30 +246,35 @@ static void build_vision(net *n, const struct rebus_model *m)
 {
 	const siglip_tower_config *c = m->vision.config;
 	const siglip_tower_weights *w = m->vision.weights;
+	const char *prefix = alone(m) ? "" : "vision.";
 	block_options o = clip_block(c->hidden, c->heads, c->eps, c->act);
 	node_id hidden[MODEL_LAYERS + 1];
-	if (!c->head) {
+	if (!c->head && !alone(m)) {
 		graph_fail(n->g, REBUS_UNSUPPORTED, "config.json: vision_config.vision_use_head: false, and nothing pools a picture's rows");
 		return;
 	}
-	m->vision.f->tower_layers(n, &m->vision, "vision_model", hidden);
+	tower_layers(n, &m->vision, "vision_model", hidden);
 	for (int64_t i = 0; i <= c->layers; i++)
-		net_see_hidden(n, "vision.", i, hidden[i]);
+		net_see_hidden(n, prefix, i, hidden[i]);
 	node_id x = graph_layer_norm(n->g, "vision_model.post_layernorm", hidden[c->layers], &w->after, &w->after_bias, (float)c->eps);
-	net_see(n, "vision.last_hidden_state", x, OUTPUT_ROWS, false);
+	net_see(n, graph_text(n->g, "%slast_hidden_state", prefix), x, OUTPUT_ROWS, !c->head);
+	if (!c->head)
+		return;
 	o.attention = "attention";
 	node_id pooled = part_probe(n, "vision_model.head", x, &w->head, &o);
-	net_see(n, "vision.pooler_output", pooled, OUTPUT_PICKED, false);
-	see_unit(n, "image_embeds", pooled);
+	net_see(n, graph_text(n->g, "%spooler_output", prefix), pooled, OUTPUT_PICKED, false);
+	see_unit(n, m, "image_embeds", pooled);
 }
 
 static void build_text(net *n, const struct rebus_model *m)
 {
-	const family *f = m->text.f;
-	f->text_layers(n, &m->text, "text_model", f->text_embedding(n, &m->text, "text_model", false));
+	text_layers(n, &m->text, "text_model", text_embedding(n, &m->text, "text_model", false));
 	const net_output *pooled = net_find(n, "text.pooler_output");
 	if (pooled)
-		see_unit(n, "text_embeds", pooled->node);
+		see_unit(n, m, "text_embeds", pooled->node);
+	for (int32_t i = 0; i < n->output_count && alone(m); i++)
+		if (!strncmp(n->outputs[i].name, "text.", 5))
+			n->outputs[i].name += 5;
 }
 
 static pick_rule vision_pick(const struct rebus_model *m)
@@ -272,28 +293,105 @@ static const weight *similarity_bias(const struct rebus_model *m)
 	return &((const siglip_weights *)m->self.weights)->bias;
 }
 
-static const char *const architectures[] = {"SiglipModel", NULL};
 static const char *const ignored[] = {"*.position_ids", NULL};
 
+/* ------------------------------------------------------------------------------------------------ towers alone and as parts */
+#define TOWER                                                                                                              \
+	.abilities = REBUS_READS_PICTURES,                                                                                 \
+	.prefixes = "vision_model.|",                                                                                      \
+	.ignored = ignored,                                                                                                \
+	.config_size = sizeof(siglip_tower_config),                                                                        \
+	.weights_size = sizeof(siglip_tower_weights),                                                                      \
+	.layers_at = offsetof(siglip_tower_weights, layers),                                                               \
+	.layer_count_at = offsetof(siglip_tower_config, layers),                                                           \
+	.rows = tower_rows,                                                                                                \
+	.row_count = COUNT_OF(tower_rows),                                                                                 \
+	.tower = tower,                                                                                                    \
+	.tower_layers = tower_layers,                                                                                      \
+	.build_vision = build_vision,                                                                                      \
+	.vision_pick = vision_pick
+
+static const char *const vision_architectures[] = {"SiglipVisionModel", NULL};
+const family family_siglip_vision = {
+	.model_type = "siglip_vision_model",
+	.architectures = vision_architectures,
+	.processor = "SiglipImageProcessor",
+	.fields = tower_fields,
+	.field_count = COUNT_OF(tower_fields),
+	.derive = tower_derive,
+	TOWER,
+};
+
+static const char *const flat_architectures[] = {"Siglip2VisionModel", NULL};
+const family family_siglip2_vision = {
+	.model_type = "siglip2_vision_model",
+	.architectures = flat_architectures,
+	.processor = "Siglip2ImageProcessor",
+	.fields = flat_fields,
+	.field_count = COUNT_OF(flat_fields),
+	.derive = flat_derive,
+	TOWER,
+};
+
+#define WORDS                                                                                                              \
+	.abilities = REBUS_READS_TEXT,                                                                                     \
+	.prefixes = "text_model.|",                                                                                        \
+	.ignored = ignored,                                                                                                \
+	.config_size = sizeof(siglip_text_config),                                                                         \
+	.fields = text_fields,                                                                                             \
+	.field_count = COUNT_OF(text_fields),                                                                              \
+	.weights_size = sizeof(siglip_text_weights),                                                                       \
+	.layers_at = offsetof(siglip_text_weights, layers),                                                                \
+	.layer_count_at = offsetof(siglip_text_config, layers),                                                            \
+	.rows = text_rows,                                                                                                 \
+	.row_count = COUNT_OF(text_rows),                                                                                  \
+	.derive = text_derive,                                                                                             \
+	.words = words,                                                                                                    \
+	.text_embedding = text_embedding,                                                                                  \
+	.text_layers = text_layers,                                                                                        \
+	.build_text = build_text,                                                                                          \
+	.text_pick = PICK_LAST
+
+static const char *const text_architectures[] = {"SiglipTextModel", NULL};
+const family family_siglip_text = {.model_type = "siglip_text_model", .architectures = text_architectures, WORDS};
+
+static const char *const text2_architectures[] = {"Siglip2TextModel", NULL};
+const family family_siglip2_text = {.model_type = "siglip2_text_model", .architectures = text2_architectures, WORDS};
+
+/* ------------------------------------------------------------------------------------------------ both */
+#define BOTH                                                                                                               \
+	.abilities = REBUS_READS_PICTURES | REBUS_READS_TEXT | REBUS_TWO_TOWERS,                                           \
+	.prefixes = "",                                                                                                    \
+	.ignored = ignored,                                                                                                \
+	.config_size = sizeof(siglip_config),                                                                              \
+	.weights_size = sizeof(siglip_weights),                                                                            \
+	.layers_at = SIZE_MAX,                                                                                             \
+	.rows = rows,                                                                                                      \
+	.row_count = COUNT_OF(rows),                                                                                       \
+	.build_vision = build_vision,                                                                                      \
+	.build_text = build_text,                                                                                          \
+	.vision_pick = vision_pick,                                                                                        \
+	.text_pick = PICK_LAST,                                                                                            \
+	.similarity_scale = similarity_scale,                                                                              \
+	.similarity_bias = similarity_bias,                                                                                \
+	.independent = true
+
+static const char *const architectures[] = {"SiglipModel", NULL};
 const family family_siglip = {
 	.model_type = "siglip",
 	.architectures = architectures,
-	.abilities = REBUS_READS_PICTURES | REBUS_READS_TEXT | REBUS_TWO_TOWERS,
-	.prefixes = "",
-	.ignored = ignored,
 	.processor = "SiglipImageProcessor",
-	.config_size = sizeof(siglip_config),
-	.weights_size = sizeof(siglip_weights),
-	.layers_at = SIZE_MAX,
-	.rows = rows,
-	.row_count = COUNT_OF(rows),
 	.vision = {"vision_config", "siglip_vision_model", "vision_model.", true},
 	.text = {"text_config", "siglip_text_model", "text_model.", true},
-	.build_vision = build_vision,
-	.build_text = build_text,
-	.vision_pick = vision_pick,
-	.text_pick = PICK_LAST,
-	.similarity_scale = similarity_scale,
-	.similarity_bias = similarity_bias,
-	.independent = true,
+	BOTH,
+};
+
+static const char *const architectures2[] = {"Siglip2Model", NULL};
+const family family_siglip2 = {
+	.model_type = "siglip2",
+	.architectures = architectures2,
+	.processor = "Siglip2ImageProcessor",
+	.vision = {"vision_config", "siglip2_vision_model", "vision_model.", true},
+	.text = {"text_config", "siglip2_text_model", "text_model.", true},
+	BOTH,
 };

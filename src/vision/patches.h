@@ -14,5 +14,9 @@
 
 /* All sizes at least 1; out must not overlap pixels. */
 void vision_patches(const float *pixels, int32_t channels, int32_t height, int32_t width, int32_t ph, int32_t pw, float *out);
+/* The same with the order y, x, channel inside a row, for models whose patches go through a plain linear layer (SigLIP 2 NaFlex). */
+void vision_patches_last(const float *pixels, int32_t channels, int32_t height, int32_t width, int32_t ph, int32_t pw, float *out);
+/* The way back: rows * columns patches of that order to pixels [channels, rows * ph, columns * pw]. */
+void vision_pixels_last(const float *patches, int32_t channels, int32_t rows, int32_t columns, int32_t ph, int32_t pw, float *pixels);
 
 #endif

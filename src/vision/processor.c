@@ -35,6 +35,26 @@ static extent fit_edges(extent in, int32_t shortest, int32_t longest)
 	return (extent){size, (int64_t)(raw * (double)in.width / (double)in.height)};
 }
 
+/* get_scaled_image_size: a whole number of patches, at least one */
+static int64_t scaled_side(double scale, int64_t side, int32_t patch)
+{
+	int64_t size = (int64_t)ceil((double)side * scale / (double)patch) * patch;
+	return size > patch ? size : patch;
+}
+
+/* get_image_size_for_max_num_patches: the largest scale, found by halving, at which the patches are within the budget */
+static extent fit_patches(extent in, int32_t patch, int32_t budget)
+{
+	const double eps = 1e-5;
+	double low = eps / 10, high = 100.0;
+	while (high - low >= eps) {
+		double scale = (low + high) / 2;
+		double rows = (double)scaled_side(scale, in.height, patch) / (double)patch, columns = (double)scaled_side(scale, in.width, patch) / (double)patch;
+		*(rows * columns <= (double)budget ? &low : &high) = scale;
+	}
+	return (extent){scaled_side(low, in.height, patch), scaled_side(low, in.width, patch)};
+}
+
 static extent resized(const processor_size *s, extent in)
 {
 	if (s->shortest && s->longest)
@@ -55,7 +75,9 @@ static extent resized(const processor_size *s, extent in)
 static processor with_size(const processor *p, const vision_size *size)
 {
 	processor q = *p;
-	if (size) {
+	if (size && size->budget && q.budget)
+		q.budget = size->budget;
+	if (size && size->height) {
 		q.resize = true;
 		q.size = (processor_size){.height = size->height, .width = size->width};
 		q.crop_height = size->height;
@@ -70,8 +92,15 @@ static rebus_status result_size(const processor *p, const picture *in, extent *a
 	extent e = {in->height, in->width};
 	if (p->pad_square)
 		e.height = e.width = int_max(e.height, e.width);
+	bool fits = p->budget && !p->size.height;
 	if (p->resize)
-		e = resized(&p->size, e);
+		e = fits ? fit_patches(e, p->patch, p->budget) : resized(&p->size, e);
+	if (p->budget && (e.height % p->patch || e.width % p->patch))
+		return error_set(err, REBUS_FORMAT, "picture of %lld x %lld (height x width) before it is cut, expected multiples of patch_size %d",
+		                 (long long)e.height, (long long)e.width, (int)p->patch);
+	if (fits && e.height / p->patch > p->budget / (e.width / p->patch))
+		return error_set(err, REBUS_FORMAT, "picture of %lld x %lld (height x width), more than %d patches of %d x %d, and do_resize is off",
+		                 (long long)e.height, (long long)e.width, (int)p->budget, (int)p->patch, (int)p->patch);
 	if (e.height < 1 || e.width < 1)
 		return error_set(err, REBUS_FORMAT, "picture of %d x %d (height x width) would be resized to %lld x %lld",
 		                 (int)in->height, (int)in->width, (long long)e.height, (long long)e.width);
@@ -259,8 +288,10 @@ static void add_resize(buf *b, const processor *p)
 		buf_format(b, "|resize(shortest_edge=%d", (int)s->shortest);
 	else if (s->max_height && s->max_width)
 		buf_format(b, "|resize(max=%dx%d", (int)s->max_height, (int)s->max_width);
-	else
+	else if (s->height)
 		buf_format(b, "|resize(%dx%d", (int)s->height, (int)s->width);
+	else
+		buf_format(b, "|resize(patches=%d,side=%d", (int)p->budget, (int)p->patch);
 	buf_format(b, ",%s)", vision_filter_name(p->filter));
 }
 

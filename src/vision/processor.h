@@ -5,6 +5,8 @@
  *
  *   convert_rgb|pad_square(122,116,104)|resize(shortest_edge=224,bicubic)|center_crop(224x224)|rescale(1/255)|normalize(...)
  *
+ *   resize(patches=256,side=16,bilinear)|rescale(1/255)|normalize(...)                              SigLIP 2 NaFlex
+ *
  * Steps that are off are not there. Everything up to rescale works on 8-bit values (resize.h), so the last two are one
  * table of 256 floats a channel. The two back ends round differently and both are followed to the bit:
  *
@@ -36,6 +38,7 @@ typedef struct processor {
 	processor_size size;
 	int32_t crop_height, crop_width;
 	int32_t pad_height, pad_width; /* of the result, zeros right and below; 0: to the batch's largest, which is the caller's */
+	int32_t patch, budget; /* budget: resized to at most so many square patches, whatever the sides' ratio (SigLIP 2 NaFlex); 0: not so */
 	vision_filter filter;
 	double rescale_factor;
 	int32_t means, stds; /* 0: one number for all channels, else one a channel */
@@ -44,10 +47,16 @@ typedef struct processor {
 	int32_t warning_count;
 } processor;
 
-/* A size the caller asks for instead of the processor's; NULL: none. Resizing is then on and the crop is of the same size. */
+/*
+ * What the caller asks for instead of the processor's; NULL: nothing. With a size, resizing is on and the crop is of the same
+ * size; a budget counts for processors that have one.
+ */
 typedef struct vision_size {
-	int32_t height, width;
+	int32_t height, width; /* 0: the processor's */
+	int32_t budget;        /* 0: the processor's */
 } vision_size;
+
+enum { PATCHES_MOST = 1 << 16 }; /* of a budget */
 
 typedef struct pixels {
 	float *data; /* [channels, height, width] */

@@ -27,6 +27,7 @@ typedef struct {
 	bool openai, convert_rgb, square, pads_square; /* mean and std of CLIP, else 0.5; square: default_to_square */
 	processor_size size;
 	int32_t crop; /* side; 0: none */
+	int32_t patch, budget; /* 0: none */
 } class_defaults;
 
 static const class_defaults classes[] = {
@@ -41,6 +42,7 @@ static const class_defaults classes[] = {
 	{.name = "BlipImageProcessor", .filter = VISION_BICUBIC, .openai = true, .convert_rgb = true, .square = true,
 	 .size = {.height = 384, .width = 384}},
 	{.name = "SiglipImageProcessor", .filter = VISION_BICUBIC, .convert_rgb = true, .size = {.height = 224, .width = 224}},
+	{.name = "Siglip2ImageProcessor", .filter = VISION_BILINEAR, .patch = 16, .budget = 256},
 };
 
 static const double openai_mean[3] = {0.48145466, 0.4578275, 0.40821073}, openai_std[3] = {0.26862954, 0.26130258, 0.27577711};
@@ -223,6 +225,15 @@ done:
 	return status;
 }
 
+static rebus_status read_count(const reading *r, const char *key, int32_t most, int32_t *out, rebus_error *err)
+{
+	int64_t v = *out;
+	if (is_null(r, key) || (json_has(r->map, key) && (!json_int(json_get(r->map, key), &v) || v < 1 || v > most)))
+		return error_set(err, REBUS_FORMAT, "%s: %s: expected a whole number from 1 to %d", r->file, key, (int)most);
+	*out = (int32_t)v;
+	return REBUS_OK;
+}
+
 /* One number for all channels (count 0) or a list of 1 ... 4 */
 static rebus_status read_numbers(const reading *r, const char *key, bool divisor, int32_t *count, double out[4], rebus_error *err)
 {
@@ -285,6 +296,7 @@ static rebus_status warn_unknown(reading *r, const class_defaults *c, rebus_erro
 	rebus_status status = REBUS_OK;
 	for (json_each it = json_first(r->map); json_next(&it);) {
 		bool known = !strcmp(it.key, "use_square_size") && !strcmp(c->name, "CLIPImageProcessor");
+		known |= c->budget && (!strcmp(it.key, "patch_size") || !strcmp(it.key, "max_num_patches"));
 		for (size_t i = 0; i < COUNT_OF(known_fields) && !known; i++)
 			known = !strcmp(it.key, known_fields[i]);
 		if (!known)
@@ -307,6 +319,8 @@ static processor from_class(const class_defaults *c)
 		.size = c->size,
 		.crop_height = c->crop,
 		.crop_width = c->crop,
+		.patch = c->patch,
+		.budget = c->budget,
 		.filter = c->filter,
 		.rescale_factor = 1.0 / 255.0,
 		.means = 3,
@@ -325,7 +339,7 @@ static rebus_status check(const reading *r, const processor *p, rebus_error *err
 		bool on;
 		const char *step, *needs;
 	} pairs[] = {
-		{p->resize, "do_resize", "size"},           {p->resize, "do_resize", "resample"},
+		{p->resize && !p->budget, "do_resize", "size"},           {p->resize, "do_resize", "resample"},
 		{p->rescale, "do_rescale", "rescale_factor"}, {p->normalize, "do_normalize", "image_mean"},
 		{p->normalize, "do_normalize", "image_std"}, {p->crop, "do_center_crop", "crop_size"},
 	};
@@ -356,8 +370,12 @@ static rebus_status read_fields(reading *r, const class_defaults *c, processor *
 	TRY(read_flag(r, "use_square_size", &square_size, err));
 	if (square_size && c->size.shortest && !c->pads_square)
 		p->size = (processor_size){.height = c->size.shortest, .width = c->size.shortest};
-	else
+	else if (!c->budget)
 		TRY(read_size(r, "size", square, &p->size, err));
+	if (c->budget) {
+		TRY(read_count(r, "patch_size", 4096, &p->patch, err));
+		TRY(read_count(r, "max_num_patches", PATCHES_MOST, &p->budget, err));
+	}
 	TRY(read_exact(r, "crop_size", &p->crop_height, &p->crop_width, err));
 	TRY(read_exact(r, "pad_size", &p->pad_height, &p->pad_width, err));
 	TRY(read_numbers(r, "image_mean", false, &p->means, p->mean, err));

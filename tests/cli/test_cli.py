@@ -202,10 +202,11 @@ def unknown_words(w):
     w.bad(2, "unknown option", "--json")
     w.bad(2, "nearest is --max-tokens", "ask", "--max-token", "3", "x")
     w.bad(2, "not an option of ask", "ask", "--label", "x", "y")
+    w.bad(2, "no budget of patches", "classify", "-m", w.model("vit-fashion"), w.picture("vit-fashion", 0), "--max-patches", "16")
     w.bad(2, "--pair: expected right after", "trace", "--pair", "a", "-o", "o.safetensors")
     w.bad(2, "--pair: expected right after", "trace", "--text", "a", "--pair", "b", "--pair", "c", "-o", "o.safetensors")
     w.bad(2, "no second segment", "trace", "-m", w.model("clip-fashion"), "--text", "a", "--pair", "b", "-o", "o.safetensors")
-    for o in ("--video", "--fps", "--patch-size", "--max-patches", "--precision"):
+    for o in ("--video", "--fps", "--patch-size", "--precision"):
         w.bad(2, f"{o}: .*version", "trace", "--text", "a", o, "2", "-o", "o.safetensors")
     w.bad(2, "unknown option", "trace", "--no\nline", "-o", "o.safetensors")
 

@@ -32,7 +32,7 @@ static void test_reference(void **state)
 		rebus_error err;
 		processor p;
 		pixels out;
-		vision_size size = {c->to_height, c->to_width};
+		vision_size size = {.height = c->to_height, .width = c->to_width};
 		fill_noise(noise, sizeof noise, 77);
 		arena_init(&a, NULL, 0);
 		const vision_size *asked = size.height ? &size : NULL;
@@ -94,7 +94,7 @@ static void test_pipe_of_size(void **state)
 	processor p;
 	arena_init(&a, NULL, 0);
 	assert_int_equal(read_config(&a, "{\"image_processor_type\": \"CLIPImageProcessor\"}", &p, &err), REBUS_OK);
-	assert_has(vision_pipe_text(&a, &p, &(vision_size){80, 112}), "convert_rgb|resize(80x112,bicubic)|center_crop(80x112)|");
+	assert_has(vision_pipe_text(&a, &p, &(vision_size){.height = 80, .width = 112}), "convert_rgb|resize(80x112,bicubic)|center_crop(80x112)|");
 	arena_free(&a);
 }
 
