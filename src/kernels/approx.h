@@ -5,10 +5,11 @@
  * this file (Lawson's reweighted least squares in double precision), with these errors before rounding:
  *
  *   exp   x = n ln 2 + r, |r| <= ln(2) / 2 (Cody and Waite's two-part ln 2):  1 + r + r^2 P4(r),   relative 3e-9
+ *   exp2  x = n + r, 0 <= r < 1:  1 + r P4(r), relative 8e-8: attention's, two steps shorter than exp
  *   erf   |x| < 7/8:  x + x P5(x^2),  relative 9e-9;   else  sign(x) (1 - exp(-t P5(t))), t = min(|x|, 4),  3e-9
  *   tanh  |x| < 1/2:  x + x^3 P4(x^2), relative 4e-10;  else  sign(x) (1 - 2 / (exp(2 |x|) + 1))
  *
- * With f32 rounding: exp has relative error <= 2e-7 where its result is normal, erf and tanh absolute error <= 2e-7. exp
+ * With f32 rounding: exp and exp2 have relative error <= 2e-7 where its result is normal, erf and tanh absolute error <= 2e-7. exp
  * scales by 2^n in two factors, so that results go smoothly through the subnormals to 0 and to infinity; NaN stays NaN.
  */
 #ifndef REBUS_APPROX_H
@@ -29,6 +30,13 @@
 #define EXP_4 4.166838899e-02f
 #define EXP_5 8.368716575e-03f
 #define EXP_6 1.381459879e-03f
+
+#define EXP2_LOW (-200.0f) /* below: 0 */
+#define EXP2_1 6.931513118e-01f
+#define EXP2_2 2.401644500e-01f
+#define EXP2_3 5.579991376e-02f
+#define EXP2_4 9.017029415e-03f
+#define EXP2_5 1.867130496e-03f
 
 #define ERF_SPLIT 0.875f
 #define ERF_1 1.283791512e-01f
@@ -84,6 +92,14 @@ static inline float approx_sign(float magnitude, float x)
 	return approx_float((approx_bits(magnitude) & 0x7FFFFFFFu) | (approx_bits(x) & 0x80000000u));
 }
 
+/* p times 2^n, n as the rounding constant left it in t's low bits, within -600 and 400 */
+static inline float approx_scale(float p, float t)
+{
+	/* n = half + rest; unsigned, since a NaN leaves any bits in t. 1024 keeps the halving of negatives exact. */
+	uint32_t n_up = approx_bits(t) - approx_bits(EXP_ROUND) + 1024, half = n_up >> 1, rest = n_up - half;
+	return p * approx_float((half - 512 + 127) << 23) * approx_float((rest - 512 + 127) << 23);
+}
+
 static inline float approx_exp(float x)
 {
 	x = x < EXP_LOW ? EXP_LOW : x;
@@ -93,9 +109,19 @@ static inline float approx_exp(float x)
 	float r = (x - n * EXP_LN2_HIGH) - n * EXP_LN2_LOW;
 	float p = EXP_2 + r * (EXP_3 + r * (EXP_4 + r * (EXP_5 + r * EXP_6)));
 	p = 1.0f + (r + r * r * p);
-	/* n = half + rest; unsigned, since a NaN leaves any bits in t. 512 keeps the halving of negatives exact. */
-	uint32_t n_up = approx_bits(t) - approx_bits(EXP_ROUND) + 512, half = n_up >> 1, rest = n_up - half;
-	return p * approx_float((half - 256 + 127) << 23) * approx_float((rest - 256 + 127) << 23);
+	return approx_scale(p, t);
+}
+
+static inline float approx_exp2(float x)
+{
+	x = x < EXP2_LOW ? EXP2_LOW : x;
+	float t = x + EXP_ROUND, n = t - EXP_ROUND;
+	if (n > x) {
+		t -= 1;
+		n -= 1;
+	}
+	float r = x - n;
+	return approx_scale(1.0f + r * (EXP2_1 + r * (EXP2_2 + r * (EXP2_3 + r * (EXP2_4 + r * EXP2_5)))), t);
 }
 
 static inline float approx_erf(float x)

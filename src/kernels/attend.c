@@ -1,203 +1,286 @@
 /*
- * attend.c - attention over a layout, once for every level; the level gives the products and the softmax of a tile.
+ * attend.c - attention over a layout, once for every level; attend_inner.h has what the level gives.
  *
- *   for a block of up to 64 query rows of one segment, one head:           O = 0, m = -infinity, l = 0
- *       for each tile of 64 keys that some row sees, from kv0 upwards:
- *           S = Q K^T                    [rows, 64], K transposed into panels
- *           P = exp(S scale + bias - m') [rows, 64], m' the new maximum; alpha = exp(m - m'); l = l alpha + sum P
- *           O = O alpha + P V            [rows, v_dim]
- *       out = O / l,  lse = m + log l
+ *   a task: one head, up to 256 query rows           for rows of one segment:   O^T = 0, m = -infinity, l = 0
+ *                                                      Q turned into panels of 16 or 32 queries
+ *            panel 0  panel 1  ...                     for each tile of 126 keys, from kv0 upwards:
+ *          ┌────────┬────────┐                           K, V copied close together
+ *   keys   │ S^T    │        │ 126                       for each panel that sees some of them:
+ *          ├────────┼────────┤                             S^T = K Q^T
+ *          │        │        │                             P^T = 2^(S^T + bias - m'), alpha = 2^(m - m'), l = l alpha + sum P
+ *                                                          O^T = O^T alpha + V^T P^T
+ *                                                      out = O / l, lse = m + log l
  *
- * (Dao et al. 2022; the running maximum is Milakov and Gimelshein 2018.) Memory is one tile, however long the segment.
+ * (Dao et al. 2022; the running maximum is Milakov and Gimelshein 2018.) Memory is a tile and the task's rows, however long
+ * the segment.
  *
  * Same bits. A row's tiles are counted from kv0, every element's chain runs over the tile's keys in ascending order, and
- * a key that a row does not see gives P = 0 exactly, which changes no sum; so neither the other rows of the block, nor
+ * a key that a row does not see gives P = 0 exactly, which changes no sum; so neither the other rows of the task, nor
  * what else is packed, nor how far the segment goes on beyond hi matters. A segment of fewer than 8 query rows (decoding)
- * takes dot products instead, row by row.
+ * goes to attend_row.c, row by row.
  *
- * With a cap, S scale becomes cap tanh(S scale / cap) in the tile, before the softmax: a loop of its own, so that the softmax
- * of a level knows nothing of it.
- *
- * What is not seen must not leak, not even a NaN: 0 times NaN is NaN. A tile that some row sees only in part is therefore
- * looked through, and if V holds anything not finite there, each row multiplies exactly the keys it sees (same chain).
+ * What is not seen must not leak, not even a NaN: 0 times NaN is NaN. Where some row of a panel sees a tile only in part, its
+ * values are looked through, and if any is not finite, each row multiplies values in which all it does not see is 0.
  */
 #include "kernels/approx.h"
-#include "kernels/inner.h"
+#include "kernels/attend_inner.h"
 
 #include <math.h>
 
-enum { FEW = 8 };
+enum { FEW = 8, WANTED_TASKS = 24, WIDE_HEAD = 128, MOST_ROWS = ATTEND_ROWS * ATTEND_JOINT };
 
+/* Some rows of one segment, and where the tiles' operands lie. */
 typedef struct {
-	float *s, *bias, *panel, *out, *m, *l, *alpha;
-	int32_t *lo, *hi;
-	int64_t ldo; /* of out [ATTEND_ROWS, v_dim] */
+	const inner *in;
+	const attend_lanes *lanes;
+	const attend_call *call;
+	segment seg;
+	int32_t row, rows, h, kv_head;
+	float *queries, *out; /* panels of [words(head_dim), columns] and [v_dim, columns] */
+	float *m, *l, *alpha; /* [rows, whole panels], the same, [columns] */
+	float *keys, *values, *s, *bias, *spare; /* the tile's; spare [v_dim, columns] */
+	int32_t *lo, *hi; /* [columns] */
 	attend_bias maker;
 } work;
 
+/* What a panel sees of a tile: keys from ... to - 1, some row less than that if partial. */
+typedef struct {
+	int32_t from, to;
+	bool partial;
+} sight;
+
+static int32_t joint_most(const attention *spec)
+{
+	return spec->head_dim > WIDE_HEAD || spec->v_dim > WIDE_HEAD ? 1 : ATTEND_JOINT;
+}
+
+static float *take(char *base, size_t *at, size_t count)
+{
+	float *p = base ? (float *)(void *)(base + *at) : NULL;
+	*at += size_round(count * sizeof *p, 64);
+	return p;
+}
+
+/* Lays the scratch out, or only says how large it is. */
+static size_t lay_out(work *w, const attention *spec, char *base)
+{
+	const size_t rows = (size_t)joint_most(spec) * ATTEND_ROWS, d = (size_t)spec->head_dim, vd = (size_t)spec->v_dim;
+	size_t at = 0;
+	w->queries = take(base, &at, rows * d);
+	w->out = take(base, &at, rows * vd);
+	w->m = take(base, &at, rows);
+	w->l = take(base, &at, rows);
+	w->alpha = take(base, &at, ATTEND_COLUMNS);
+	w->keys = take(base, &at, ATTEND_SPAN * d);
+	w->values = take(base, &at, ATTEND_SPAN * vd);
+	w->s = take(base, &at, ATTEND_SPAN * ATTEND_COLUMNS);
+	w->bias = take(base, &at, ATTEND_SPAN * ATTEND_COLUMNS);
+	w->spare = take(base, &at, vd * ATTEND_COLUMNS);
+	w->lo = (int32_t *)(void *)take(base, &at, ATTEND_COLUMNS);
+	w->hi = (int32_t *)(void *)take(base, &at, ATTEND_COLUMNS);
+	if (base)
+		attend_bias_open(&w->maker, w->call, base + at);
+	return at + attend_bias_size(&spec->bias);
+}
+
 size_t attend_cut_scratch(const attention *spec)
 {
-	size_t tile = (size_t)ATTEND_ROWS * TILE * sizeof(float);
-	size_t panel = (size_t)spec->head_dim * TILE * sizeof(float),
-		   out = (size_t)ATTEND_ROWS * size_round((size_t)spec->v_dim, 16) * sizeof(float);
-	return 2 * tile + panel + out + 5 * ATTEND_ROWS * sizeof(float) + attend_bias_size(&spec->bias) + 64;
+	work w;
+	size_t many = lay_out(&w, spec, NULL), one = attend_row_size(spec);
+	return many > one ? many : one;
 }
 
-static work work_open(const attend_call *call, void *scratch)
+/* ------------------------------------------------------------------------------------------------ a tile and a panel */
+typedef struct {
+	int32_t row, rows;            /* of the queries */
+	float *queries, *out, *m, *l; /* the panel's */
+} panel;
+
+static panel panel_at(const work *w, int32_t i)
 {
-	const attention *spec = call->spec;
-	work w = {.ldo = (int64_t)size_round((size_t)spec->v_dim, 16)};
-	w.s = scratch;
-	w.bias = w.s + ATTEND_ROWS * TILE;
-	w.out = w.bias + ATTEND_ROWS * TILE;
-	w.m = w.out + ATTEND_ROWS * w.ldo;
-	w.l = w.m + ATTEND_ROWS;
-	w.alpha = w.l + ATTEND_ROWS;
-	w.lo = (int32_t *)(w.alpha + ATTEND_ROWS);
-	w.hi = w.lo + ATTEND_ROWS;
-	w.panel = (float *)(w.hi + ATTEND_ROWS);
-	attend_bias_open(&w.maker, call, w.panel + (int64_t)spec->head_dim * TILE);
-	return w;
+	const attention *spec = w->call->spec;
+	const int64_t columns = w->lanes->columns, first = i * columns;
+	return (panel){w->row + (int32_t)first, (int32_t)int_min(columns, w->rows - first), w->queries + first * attend_words(spec->head_dim, w->lanes->pack),
+		w->out + first * spec->v_dim, w->m + first, w->l + first};
 }
 
-void attend_scores(const inner *in, int64_t m, int64_t n, int64_t d, const float *a, int64_t lda, const float *keys, int64_t ldk,
-                   float *panel, float *s)
+static void pack_tile(const work *w, int32_t j0, int32_t keys)
 {
-	for (int64_t j = 0; j < n; j += in->columns) {
-		int64_t w = int_min(in->columns, n - j);
-		in->pack_rows(DT_F32, w, d, keys + j * ldk, ldk, panel);
-		in->tile(m, (w + 15) / 16 * 16, d, a, lda, 1, panel, in->columns, s + j, TILE, false);
+	const attend_call *c = w->call;
+	const int64_t key = (int64_t)w->seg.kv0 + j0;
+	w->lanes->keys(keys, c->spec->head_dim, c->k + key * c->ldk + (int64_t)w->kv_head * c->spec->head_dim, c->ldk, w->keys);
+	w->lanes->values(keys, c->spec->v_dim, c->v + key * c->ldv + (int64_t)w->kv_head * c->spec->v_dim, c->ldv, w->values);
+}
+
+/* From and to are widened to whole words; then the others' elements are there but not seen. */
+static sight look(const work *w, const panel *p, int32_t j0, int32_t keys)
+{
+	const attend_block b = {w->seg, p->row, p->rows};
+	const int32_t pack = w->lanes->pack;
+	sight s = {0, keys, false};
+	if (w->call->at->lo || w->call->at->hi)
+		s.partial = attend_seen(w->call->at, &b, j0, ATTEND_SPAN, w->lo, w->hi, &s.from, &s.to);
+	if (s.from >= s.to)
+		return s;
+	int32_t from = s.from / pack * pack, to = (int32_t)int_min((s.to + pack - 1) / pack * pack, keys);
+	s = (sight){from, to, s.partial || from != s.from || to != s.to};
+	for (int32_t i = 0; i < w->lanes->columns && s.partial; i++) { /* from here on the tile starts at from */
+		w->lo[i] = i < p->rows ? w->lo[i] - from : 0;
+		w->hi[i] = i < p->rows ? w->hi[i] - from : 0;
 	}
+	return s;
 }
 
-float attend_cap(const inner *in, const attention *spec, int64_t rows, int32_t from, int32_t to, float *s)
+/* What is left to do to the scores before 2^x: the cap, and the bias if there is one */
+static const float *finish_scores(work *w, const panel *p, sight see, int32_t j0)
 {
-	if (spec->cap <= 0)
-		return spec->scale;
-	for (int64_t i = 0; i < rows; i++) {
-		float *row = s + i * TILE + from;
-		in->table->scale(to - from, spec->scale / spec->cap, row, row);
-		in->table->act(ACT_TANH, to - from, row, row);
-		in->table->scale(to - from, spec->cap, row, row);
+	const attention *spec = w->call->spec;
+	const kernels *t = w->in->table;
+	const int64_t columns = w->lanes->columns, used = ceil_div(p->rows, w->lanes->step) * w->lanes->step;
+	for (int32_t j = 0; j < see.to - see.from && spec->cap > 0; j++) {
+		t->act(ACT_TANH, used, w->s + j * columns, w->s + j * columns);
+		t->scale(used, spec->cap * ATTEND_LOG2E, w->s + j * columns, w->s + j * columns);
 	}
-	return 1;
-}
-
-void attend_weigh(const inner *in, int64_t rows, int64_t n, const float *p, const int32_t *lo, const int32_t *hi, int32_t from,
-                  int32_t to, bool partial, const float *b, int64_t ldb, float *c, int64_t ldc)
-{
-	bool clean = true;
-	for (int32_t j = from; j < to && partial && clean; j++)
-		clean = in->finite(n, b + j * ldb);
-	if (clean) {
-		in->tile(rows, n, to - from, p + from, TILE, 1, b + from * ldb, ldb, c, ldc, true);
-		return;
+	if (spec->bias.kind == BIAS_NONE)
+		return NULL;
+	const int64_t key = (int64_t)w->seg.kv0 + j0 + see.from;
+	attend_bias_queries(&w->maker, p->row, p->rows);
+	for (int32_t j = 0; j < see.to - see.from; j++) {
+		float *to = w->bias + j * columns;
+		attend_bias_against(&w->maker, w->h, key + j, j, see.partial ? w->lo : NULL, w->hi, p->rows, to);
+		for (int64_t i = p->rows; i < used; i++)
+			to[i] = 0;
 	}
-	for (int64_t i = 0; i < rows; i++)
-		if (lo[i] < hi[i])
-			in->tile(1, n, hi[i] - lo[i], p + i * TILE + lo[i], TILE, 1, b + lo[i] * ldb, ldb, c + i * ldc, ldc, true);
+	return w->bias;
 }
 
-/* Keys that any row of the block sees, from kv0. */
-static void range(const layout *at, const attend_block *b, int32_t *from, int32_t *to)
+static bool finite_values(const work *w, sight see, int32_t j0)
 {
-	int32_t keys = b->seg.kv1 - b->seg.kv0;
+	const attend_call *c = w->call;
+	bool finite = true;
+	for (int32_t j = see.from; j < see.to && finite; j++) {
+		const float *v = c->v + ((int64_t)w->seg.kv0 + j0 + j) * c->ldv + (int64_t)w->kv_head * c->spec->v_dim;
+		finite = w->in->finite(c->spec->v_dim, v);
+	}
+	return finite;
+}
+
+/* Key j of the packed values := 0 */
+static void blank(const work *w, int32_t j)
+{
+	const int32_t pack = w->lanes->pack, d = w->call->spec->v_dim;
+	char *to = (char *)(w->values + (int64_t)(j / pack) * d) + (size_t)(j % pack) * sizeof(float) / (size_t)pack;
+	for (int32_t i = 0; i < d; i++, to += sizeof(float))
+		memset(to, 0, sizeof(float) / (size_t)pack);
+}
+
+static void weigh(const work *w, const panel *p, sight see, float *out)
+{
+	const int64_t d = w->call->spec->v_dim;
+	w->lanes->tile(d, attend_words(see.to - see.from, w->lanes->pack), w->values + see.from / w->lanes->pack * d, 1, d, w->s, w->alpha, out, p->rows);
+}
+
+/* Row by row, every time with values of which only what the row sees is left */
+static void weigh_unsound(const work *w, const panel *p, sight see, int32_t j0, int32_t keys)
+{
+	const int64_t d = w->call->spec->v_dim, columns = w->lanes->columns;
+	for (int32_t i = 0; i < p->rows; i++) {
+		if (w->lo[i] >= w->hi[i])
+			continue;
+		pack_tile(w, j0, keys);
+		for (int32_t j = see.from; j < see.to; j++)
+			if (j - see.from < w->lo[i] || j - see.from >= w->hi[i])
+				blank(w, j);
+		memcpy(w->spare, p->out, (size_t)(d * columns) * sizeof *w->spare);
+		weigh(w, p, see, w->spare);
+		for (int64_t c = 0; c < d; c++)
+			p->out[c * columns + i] = w->spare[c * columns + i];
+	}
+	pack_tile(w, j0, keys);
+}
+
+static void panel_tile(work *w, const panel *p, sight see, int32_t j0, int32_t keys)
+{
+	const int64_t words = attend_words(w->call->spec->head_dim, w->lanes->pack);
+	w->lanes->tile(see.to - see.from, words, w->keys + see.from * words, words, 1, p->queries, NULL, w->s, p->rows);
+	const float *bias = finish_scores(w, p, see, j0);
+	w->lanes->softmax(see.to - see.from, w->s, bias, see.partial ? w->lo : NULL, w->hi, p->m, p->l, w->alpha, p->rows);
+	if (see.partial && !finite_values(w, see, j0))
+		weigh_unsound(w, p, see, j0, keys);
+	else
+		weigh(w, p, see, p->out);
+}
+
+/* ------------------------------------------------------------------------------------------------ rows of a segment */
+/* Keys that any of the rows sees, from kv0. */
+static void range(const work *w, int32_t *from, int32_t *to)
+{
+	const layout *at = w->call->at;
+	const int32_t keys = w->seg.kv1 - w->seg.kv0;
 	*from = at->lo ? keys : 0;
 	*to = at->hi ? 0 : keys;
-	for (int32_t i = b->row; i < b->row + b->rows; i++) {
+	for (int32_t i = w->row; i < w->row + w->rows; i++) {
 		if (at->lo)
 			*from = (int32_t)int_min(*from, at->lo[i]);
 		if (at->hi)
 			*to = (int32_t)int_max(*to, at->hi[i]);
 	}
-	*from = (int32_t)int_max(*from, 0) / TILE * TILE;
+	*from = (int32_t)int_max(*from, 0) / ATTEND_SPAN * ATTEND_SPAN;
 	*to = (int32_t)int_min(*to, keys);
 }
 
-static void start(work *w, int32_t rows)
+static void start(const work *w, int32_t panels)
 {
-	memset(w->out, 0, (size_t)(rows * w->ldo) * sizeof *w->out);
+	const attend_call *c = w->call;
+	const attention *spec = c->spec;
+	const int64_t rows = (int64_t)panels * w->lanes->columns;
+	const float scale = spec->cap > 0 ? spec->scale / spec->cap : spec->scale * ATTEND_LOG2E;
+	memset(w->out, 0, (size_t)(rows * spec->v_dim) * sizeof *w->out);
 	memset(w->l, 0, (size_t)rows * sizeof *w->l);
-	for (int32_t i = 0; i < rows; i++)
+	for (int64_t i = 0; i < rows; i++)
 		w->m[i] = -INFINITY;
-}
-
-static void rescale(const inner *in, const work *w, int32_t rows, int32_t width)
-{
-	for (int32_t i = 0; i < rows; i++)
-		if (w->alpha[i] != 1)
-			in->table->scale(width, w->alpha[i], w->out + i * w->ldo, w->out + i * w->ldo);
-}
-
-static void write(const inner *in, const attend_call *c, const work *w, int64_t row, int32_t rows, int32_t h)
-{
-	const attention *spec = c->spec;
-	for (int32_t i = 0; i < rows; i++) {
-		float *to = c->out + (row + i) * c->ldo + (int64_t)h * spec->v_dim;
-		bool none = w->l[i] == 0;
-		if (none)
-			memset(to, 0, (size_t)spec->v_dim * sizeof *to);
-		else
-			in->table->scale(spec->v_dim, 1.0f / w->l[i], w->out + i * w->ldo, to);
-		if (c->lse)
-			c->lse[(row + i) * spec->heads + h] = none ? -INFINITY : (float)((double)w->m[i] + approx_log(w->l[i]));
+	for (int32_t i = 0; i < panels; i++) {
+		panel p = panel_at(w, i);
+		w->lanes->queries(p.rows, spec->head_dim, c->q + p.row * c->ldq + (int64_t)w->h * spec->head_dim, c->ldq, scale, p.queries);
 	}
 }
 
-static const float *bias_rows(const attend_call *c, work *w, const attend_block *b, int32_t h, int32_t j0, int32_t from,
-                              int32_t to)
+static void write(const work *w, int32_t panels)
 {
-	if (c->spec->bias.kind == BIAS_NONE)
-		return NULL;
-	attend_bias_keys(&w->maker, b->seg.kv0 + j0, from, to);
-	for (int32_t i = 0; i < b->rows; i++)
-		attend_bias_row(&w->maker, h, b->row + i, w->lo[i], w->hi[i], w->bias + i * TILE, NULL);
-	return w->bias;
-}
-
-static void many_rows(const inner *in, const attend_call *c, work *w, const attend_block *b, int32_t h, const float *k,
-                      const float *v)
-{
+	const attend_call *c = w->call;
 	const attention *spec = c->spec;
-	const float *q = c->q + b->row * c->ldq + (int64_t)h * spec->head_dim;
-	int32_t j0, end, from, to;
-	range(c->at, b, &j0, &end);
-	start(w, b->rows);
-	for (; j0 < end; j0 += TILE) {
-		bool partial = attend_seen(c->at, b, j0, w->lo, w->hi, &from, &to);
-		if (from >= to)
-			continue;
-		attend_scores(in, b->rows, to, spec->head_dim, q, c->ldq, k + j0 * c->ldk, c->ldk, w->panel, w->s);
-		float scale = attend_cap(in, spec, b->rows, 0, to, w->s);
-		in->softmax_tile(b->rows, w->s, scale, bias_rows(c, w, b, h, j0, from, to), w->lo, w->hi, w->m, w->l, w->alpha);
-		rescale(in, w, b->rows, spec->v_dim);
-		attend_weigh(in, b->rows, spec->v_dim, w->s, w->lo, w->hi, from, to, partial, v + j0 * c->ldv, c->ldv, w->out, w->ldo);
+	for (int32_t i = 0; i < panels; i++) {
+		panel p = panel_at(w, i);
+		w->lanes->finish(p.rows, spec->v_dim, p.out, p.l, c->out + p.row * c->ldo + (int64_t)w->h * spec->v_dim, c->ldo);
+		for (int32_t r = 0; r < p.rows && c->lse; r++)
+			c->lse[(int64_t)(p.row + r) * spec->heads + w->h] = p.l[r] == 0 ? -INFINITY : (float)(p.m[r] * ATTEND_LN2 + approx_log(p.l[r]));
 	}
-	write(in, c, w, b->row, b->rows, h);
 }
 
-/* One query row against its keys by dot products: memory-bound, each key and value is read once. */
-static void one_row(const inner *in, const attend_call *c, work *w, const attend_block *b, int32_t h, const float *k,
-                    const float *v)
+static void many_rows(work *w)
 {
-	const attention *spec = c->spec;
-	const float *q = c->q + b->row * c->ldq + (int64_t)h * spec->head_dim;
-	int32_t j0, end, from, to;
-	range(c->at, b, &j0, &end);
-	start(w, 1);
-	for (; j0 < end; j0 += TILE) {
-		attend_seen(c->at, b, j0, w->lo, w->hi, &from, &to);
-		if (from >= to)
-			continue;
-		in->few(1, to - from, spec->head_dim, q, c->ldq, DT_F32, k + (j0 + from) * c->ldk, c->ldk, w->s + from, TILE);
-		float scale = attend_cap(in, spec, 1, from, to, w->s);
-		in->softmax_tile(1, w->s, scale, bias_rows(c, w, b, h, j0, from, to), w->lo, w->hi, w->m, w->l, w->alpha);
-		rescale(in, w, 1, spec->v_dim);
-		in->tile(1, spec->v_dim, to - from, w->s + from, TILE, 1, v + (j0 + from) * c->ldv, c->ldv, w->out, w->ldo, true);
+	const int32_t panels = (int32_t)ceil_div(w->rows, w->lanes->columns);
+	int32_t j0, end;
+	range(w, &j0, &end);
+	start(w, panels);
+	for (; j0 < end; j0 += ATTEND_SPAN) {
+		int32_t keys = (int32_t)int_min(ATTEND_SPAN, w->seg.kv1 - w->seg.kv0 - j0);
+		bool packed = false;
+		for (int32_t i = 0; i < panels; i++) {
+			panel p = panel_at(w, i);
+			sight see = look(w, &p, j0, keys);
+			if (see.from >= see.to)
+				continue;
+			if (!packed)
+				pack_tile(w, j0, keys);
+			packed = true;
+			panel_tile(w, &p, see, j0, keys);
+		}
 	}
-	write(in, c, w, b->row, 1, h);
+	write(w, panels);
 }
 
+/* ------------------------------------------------------------------------------------------------ tasks */
 static void clear_rows(const attend_call *c, int64_t from, int64_t to)
 {
 	const attention *spec = c->spec;
@@ -208,32 +291,55 @@ static void clear_rows(const attend_call *c, int64_t from, int64_t to)
 	}
 }
 
-int64_t attend_cut_tasks(const attend_call *call)
+static void clear_gaps(const attend_call *c)
 {
-	return attend_blocks(call->at) * call->spec->heads + 1;
+	int64_t row = 0;
+	for (int32_t i = 0; i < c->at->count; i++) {
+		clear_rows(c, row, c->at->seg[i].q0);
+		row = int_max(row, c->at->seg[i].q1);
+	}
+	clear_rows(c, row, c->q_rows);
 }
 
+/* Blocks of query rows that share a task: many, unless that leaves too few tasks. By shape alone. */
+static int64_t joint_of(const attend_call *c)
+{
+	int64_t joint = joint_most(c->spec);
+	while (joint > 1 && ceil_div(attend_blocks(c->at), joint) * c->spec->heads < WANTED_TASKS)
+		joint /= 2;
+	return joint;
+}
+
+int64_t attend_cut_tasks(const attend_call *call)
+{
+	return ceil_div(attend_blocks(call->at), joint_of(call)) * call->spec->heads + 1;
+}
+
+/* Task by task through the rows of a head, so that its keys and values stay in the cache. */
 void attend_cut_run(const inner *in, const attend_call *call, int64_t task, void *scratch)
 {
 	const attention *spec = call->spec;
-	if (task == attend_blocks(call->at) * spec->heads) {
-		int64_t row = 0;
-		for (int32_t i = 0; i < call->at->count; i++) {
-			clear_rows(call, row, call->at->seg[i].q0);
-			row = int_max(row, call->at->seg[i].q1);
+	const int64_t blocks = attend_blocks(call->at), joint = joint_of(call), groups = ceil_div(blocks, joint);
+	if (task == groups * spec->heads) {
+		clear_gaps(call);
+		return;
+	}
+	const int32_t h = (int32_t)(task / groups);
+	const int64_t end = int_min((task % groups + 1) * joint, blocks);
+	work w = {.in = in, .lanes = call->products == DT_BF16 ? in->attend_bf16 : in->attend, .call = call, .h = h, .kv_head = h / (spec->heads / spec->kv_heads)};
+	lay_out(&w, spec, scratch);
+	for (int64_t block = task % groups * joint; block < end;) {
+		attend_block b = attend_find(call->at, block++);
+		if (b.seg.q1 - b.seg.q0 < FEW) {
+			for (int32_t row = b.row; row < b.row + b.rows; row++)
+				attend_row(in, call, &b.seg, row, h, scratch);
+			continue;
 		}
-		clear_rows(call, row, call->q_rows);
-		return;
+		for (; block < end && b.row + b.rows < b.seg.q1; block++)
+			b.rows += (int32_t)int_min(ATTEND_ROWS, b.seg.q1 - b.row - b.rows);
+		w.seg = b.seg;
+		w.row = b.row;
+		w.rows = b.rows;
+		many_rows(&w);
 	}
-	work w = work_open(call, scratch);
-	attend_block b = attend_find(call->at, task / spec->heads);
-	int32_t h = (int32_t)(task % spec->heads), kv_head = h / (spec->heads / spec->kv_heads);
-	const float *k = call->k + b.seg.kv0 * call->ldk + (int64_t)kv_head * spec->head_dim;
-	const float *v = call->v + b.seg.kv0 * call->ldv + (int64_t)kv_head * spec->v_dim;
-	if (b.seg.q1 - b.seg.q0 >= FEW) {
-		many_rows(in, call, &w, &b, h, k, v);
-		return;
-	}
-	for (attend_block one = {b.seg, b.row, 1}; one.row < b.row + b.rows; one.row++)
-		one_row(in, call, &w, &one, h, k, v);
 }

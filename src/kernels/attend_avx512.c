@@ -1,13 +1,15 @@
 /*
- * attend_avx512.c - a step of the online softmax over a tile of 64 columns, and of its gradient; four vectors a row.
+ * attend_avx512.c - attention for AVX-512: the tiles of attend_tile_avx512.h for f32 and for f32 rounded to bf16; and, for one
+ * row alone and for the gradient, a step of the online softmax along a row of 64 scores, four vectors.
  */
-#include "kernels/inner.h"
-#include "kernels/lanes_avx512.h"
+#include "kernels/attend_tile_avx512.h"
 
-#include <math.h>
+ATTEND_KIND(f32, EXACT)
+ATTEND_KIND(bf16, ROUNDED)
+const attend_lanes attend_f32_avx512 = ATTEND_LANES(f32, 1), attend_bf16_avx512 = ATTEND_LANES(bf16, 1);
 
 /* Bit j: column j lies in [lo, hi) */
-static inline uint64_t seen(int32_t lo, int32_t hi)
+static inline uint64_t seen_bits(int32_t lo, int32_t hi)
 {
 	if (lo >= hi)
 		return 0;
@@ -25,7 +27,7 @@ void attend_softmax_avx512(int64_t rows, float *s, float scale, const float *bia
 {
 	const __m512 none = wide_set(-INFINITY);
 	for (int64_t r = 0; r < rows; r++, s += TILE) {
-		uint64_t mask = seen(lo[r], hi[r]);
+		uint64_t mask = seen_bits(lo[r], hi[r]);
 		const float *b = bias ? bias + r * TILE : NULL;
 		if (!mask) {
 			for (int j = 0; j < TILE; j += 16)
@@ -63,7 +65,7 @@ void attend_grad_avx512(int64_t rows, float *s, float *dp, float scale, const fl
                         const float *lse, const float *delta)
 {
 	for (int64_t r = 0; r < rows; r++, s += TILE, dp += TILE) {
-		uint64_t mask = lse[r] == -INFINITY ? 0 : seen(lo[r], hi[r]);
+		uint64_t mask = lse[r] == -INFINITY ? 0 : seen_bits(lo[r], hi[r]);
 		for (int j = 0; j < TILE; j += 16) {
 			__mmask16 k = (__mmask16)(mask >> j);
 			__m512 x = _mm512_sub_ps(score(k, s + j, bias ? bias + r * TILE + j : NULL, scale), wide_set(lse[r]));

@@ -25,6 +25,33 @@ typedef struct {
 	attend_bias maker;
 } work;
 
+/* s [m, TILE] = rows of a [m, d] times keys [n, d] transposed, through panels at `panel` */
+static void score_rows(const inner *in, int64_t m, int64_t n, int64_t d, const float *a, int64_t lda, const float *keys, int64_t ldk,
+                       float *panel, float *s)
+{
+	for (int64_t j = 0; j < n; j += in->columns) {
+		int64_t w = int_min(in->columns, n - j);
+		in->pack_rows(DT_F32, w, d, keys + j * ldk, ldk, panel);
+		in->tile(m, (w + 15) / 16 * 16, d, a, lda, 1, panel, in->columns, s + j, TILE, false);
+	}
+}
+
+/* c [rows, n] += p [rows, TILE] b [keys, n], where row i reads only keys lo[i] ... hi[i] - 1 if b holds what is not finite */
+static void weigh(const inner *in, int64_t rows, int64_t n, const float *p, const int32_t *lo, const int32_t *hi, int32_t from,
+                  int32_t to, bool partial, const float *b, int64_t ldb, float *c, int64_t ldc)
+{
+	bool clean = true;
+	for (int32_t j = from; j < to && partial && clean; j++)
+		clean = in->finite(n, b + j * ldb);
+	if (clean) {
+		in->tile(rows, n, to - from, p + from, TILE, 1, b + from * ldb, ldb, c, ldc, true);
+		return;
+	}
+	for (int64_t i = 0; i < rows; i++)
+		if (lo[i] < hi[i])
+			in->tile(1, n, hi[i] - lo[i], p + i * TILE + lo[i], TILE, 1, b + lo[i] * ldb, ldb, c + i * ldc, ldc, true);
+}
+
 static int64_t round_width(int64_t n)
 {
 	return (n + 15) / 16 * 16;
@@ -97,8 +124,8 @@ static void gradients(const inner *in, const attend_back_call *c, work *w, const
 		if (bias)
 			attend_bias_row(&w->maker, p->h, b->row + i, w->lo[i], w->hi[i], w->bias + i * TILE, NULL);
 	}
-	attend_scores(in, b->rows, to, spec->head_dim, p->q, f->ldq, p->k, f->ldk, w->panel, w->s);
-	attend_scores(in, b->rows, to, spec->v_dim, p->d_out, c->ld_dout, p->v, f->ldv, w->panel, w->dp);
+	score_rows(in, b->rows, to, spec->head_dim, p->q, f->ldq, p->k, f->ldk, w->panel, w->s);
+	score_rows(in, b->rows, to, spec->v_dim, p->d_out, c->ld_dout, p->v, f->ldv, w->panel, w->dp);
 	float scale = attend_cap(in, spec, b->rows, 0, to, w->s);
 	if (spec->cap > 0) /* a cap has no bias beside it: its tile is free */
 		memcpy(w->bias, w->s, (size_t)b->rows * TILE * sizeof *w->bias);
@@ -143,12 +170,12 @@ void attend_back_dq(const inner *in, const attend_back_call *c, int64_t task, vo
 	int32_t h = (int32_t)(task % spec->heads), from, to;
 	memset(w.dk, 0, (size_t)(b.rows * w.ldk) * sizeof *w.dk); /* room for dq: as many rows, as wide */
 	for (int32_t j0 = 0; j0 < b.seg.kv1 - b.seg.kv0; j0 += TILE) {
-		bool partial = attend_seen(c->f.at, &b, j0, w.lo, w.hi, &from, &to);
+		bool partial = attend_seen(c->f.at, &b, j0, TILE, w.lo, w.hi, &from, &to);
 		if (from >= to)
 			continue;
 		place p = place_of(c, &b, h, b.seg.kv0 + j0);
 		gradients(in, c, &w, &b, &p, from, to);
-		attend_weigh(in, b.rows, spec->head_dim, w.dp, w.lo, w.hi, from, to, partial, p.k, c->f.ldk, w.dk, w.ldk);
+		weigh(in, b.rows, spec->head_dim, w.dp, w.lo, w.hi, from, to, partial, p.k, c->f.ldk, w.dk, w.ldk);
 	}
 	for (int32_t i = 0; i < b.rows; i++)
 		in->table->scale(spec->head_dim, spec->scale, w.dk + i * w.ldk,
@@ -189,7 +216,7 @@ static void block_against(const inner *in, const attend_back_call *c, work *w, c
 	int64_t first = int_max(key, b->seg.kv0); /* the tile's columns are counted from here */
 	attend_block cut = *b;
 	cut.seg.kv1 = (int32_t)int_min(b->seg.kv1, key + TILE);
-	bool partial = attend_seen(f->at, &cut, (int32_t)(first - b->seg.kv0), w->lo, w->hi, &from, &to);
+	bool partial = attend_seen(f->at, &cut, (int32_t)(first - b->seg.kv0), TILE, w->lo, w->hi, &from, &to);
 	if (from >= to)
 		return;
 	for (int32_t h = kv_head * group; h < (kv_head + 1) * group; h++) {
@@ -257,7 +284,7 @@ void attend_back_dtable(const inner *in, const attend_back_call *c, int64_t task
 	for (int64_t block = 0; block < attend_blocks(c->f.at); block++) {
 		attend_block b = attend_find(c->f.at, block);
 		for (int32_t j0 = 0; j0 < b.seg.kv1 - b.seg.kv0; j0 += TILE) {
-			attend_seen(c->f.at, &b, j0, w.lo, w.hi, &from, &to);
+			attend_seen(c->f.at, &b, j0, TILE, w.lo, w.hi, &from, &to);
 			if (from >= to)
 				continue;
 			place p = place_of(c, &b, h, b.seg.kv0 + j0);

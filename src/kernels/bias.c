@@ -89,19 +89,24 @@ static void grid_row(const attend_bias *bias, int32_t h, int64_t q, int32_t lo, 
 		index[j] = origin - bias->key_a[j];
 }
 
-static void bucket_row(const attend_bias *bias, int32_t h, int64_t q, int32_t lo, int32_t hi, float *out, int32_t *index)
+/* The entry of a key d places after the query (before it: d < 0) */
+static int64_t bucket_entry(const attend_bias *bias, int64_t d)
 {
 	const bias_spec *b = &bias->spec->bias;
-	const int32_t heads = bias->spec->heads, n = bucket_count(b);
+	const int32_t n = bucket_count(b);
+	int64_t side = b->both_ways && d > 0 ? n : 0;
+	d = b->both_ways && d > 0 ? d : d < 0 ? -d : 0;
+	if (d >= bias->filled && b->far >= BUCKET_FAR)
+		return side + bucket_of(d, n, b->far);
+	return side + bias->buckets[int_min(d, bias->filled - 1)];
+}
+
+static void bucket_row(const attend_bias *bias, int32_t h, int64_t q, int32_t lo, int32_t hi, float *out, int32_t *index)
+{
 	const int64_t order = bias->q_at[3 * q];
 	for (int32_t j = lo; j < hi; j++) {
-		int64_t d = bias->key_a[j] - order, entry = b->both_ways && d > 0 ? n : 0;
-		d = b->both_ways && d > 0 ? d : d < 0 ? -d : 0;
-		if (d >= bias->filled && b->far >= BUCKET_FAR)
-			entry += bucket_of(d, n, b->far);
-		else
-			entry += bias->buckets[int_min(d, bias->filled - 1)];
-		out[j] = bias->table[entry * heads + h];
+		int64_t entry = bucket_entry(bias, bias->key_a[j] - order);
+		out[j] = bias->table[entry * bias->spec->heads + h];
 		if (index)
 			index[j] = (int32_t)entry;
 	}
@@ -127,4 +132,37 @@ void attend_bias_row(const attend_bias *bias, int32_t h, int64_t q, int32_t lo, 
 	case BIAS_NONE:
 		break;
 	}
+}
+
+/* ------------------------------------------------------------------------------------------------ a key against queries */
+void attend_bias_queries(attend_bias *bias, int64_t row, int32_t rows)
+{
+	const bias_spec *b = &bias->spec->bias;
+	for (int32_t i = 0; i < rows; i++) {
+		const int32_t *at = bias->q_at + 3 * (row + i);
+		bias->query_a[i] = b->kind == BIAS_GRID ? (at[0] + b->side[0] - 1) * (2 * b->side[1] - 1) + at[1] + b->side[1] - 1 : at[0];
+		bias->query_b[i] = at[2];
+	}
+}
+
+static float pair_bias(const attend_bias *bias, int32_t h, const int32_t *key_at, int32_t i)
+{
+	const bias_spec *b = &bias->spec->bias;
+	const int32_t heads = bias->spec->heads;
+	if (b->kind == BIAS_GRID) {
+		int32_t entry = bias->query_a[i] - key_at[0] * (2 * b->side[1] - 1) - key_at[1];
+		float x = bias->table[(int64_t)entry * heads + h];
+		return bias->query_b[i] == key_at[2] ? x : x + b->other_region;
+	}
+	int64_t d = (int64_t)key_at[0] - bias->query_a[i];
+	if (b->kind == BIAS_SLOPE)
+		return -bias->table[h] * (float)(d < 0 ? -d : d);
+	return bias->table[bucket_entry(bias, d) * heads + h];
+}
+
+void attend_bias_against(const attend_bias *bias, int32_t h, int64_t key, int32_t j, const int32_t *lo, const int32_t *hi, int32_t rows, float *out)
+{
+	const int32_t *at = bias->kv_at + 3 * key;
+	for (int32_t i = 0; i < rows; i++)
+		out[i] = lo && (j < lo[i] || j >= hi[i]) ? 0 : pair_bias(bias, h, at, i);
 }

@@ -4,13 +4,6 @@
 #include "kernels/inner.h"
 #include "kernels/lanes_avx2.h"
 
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define INLINE static inline __attribute__((always_inline))
-
 /* The sums of four vectors, in order */
 INLINE __m128 sum_four(__m256 a, __m256 b, __m256 c, __m256 d)
 {

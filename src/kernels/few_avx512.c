@@ -4,13 +4,6 @@
 #include "kernels/inner.h"
 #include "kernels/lanes_avx512.h"
 
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define INLINE static inline __attribute__((always_inline))
-
 INLINE __m256 fold(__m512 x)
 {
 	return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));

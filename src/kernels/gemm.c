@@ -18,7 +18,7 @@
  * A whose rows lie a multiple of 2 KiB apart would fall into a few sets of the first-level cache, and A^T is read across
  * its rows: both are copied, a row tile at a time.
  */
-#include "kernels/inner.h"
+#include "kernels/attend_inner.h"
 
 #include <string.h>
 
@@ -270,5 +270,7 @@ const inner inner_portable = {
 	.softmax_tile = softmax_tile_portable,
 	.grad_tile = softmax_grad_portable,
 	.finite = softmax_finite_portable,
+	.attend = &attend_f32_portable,
+	.attend_bf16 = &attend_bf16_portable,
 	.table = &kernels_portable,
 };

@@ -6,17 +6,10 @@
  *   .. │       │      │      and a rate of 2, so 8 chains suffice to keep both units busy.
  *   a5 │ c5 0  │ c5 1 │
  */
-#include "kernels/inner.h"
+#include "kernels/attend_inner.h"
 #include "kernels/lanes_avx2.h"
 
 enum { ROWS = 6, COLUMNS = 16, DEPTH = 384 };
-
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define INLINE static inline __attribute__((always_inline))
 
 typedef struct {
 	const float *a;
@@ -107,25 +100,6 @@ static void tile(int64_t m, int64_t n, int64_t k, const float *a, int64_t row_st
 }
 
 /* ------------------------------------------------------------------------------------------------ packing */
-INLINE void transpose(__m256 r[8])
-{
-	__m256 t[8], u[8];
-	UNROLL for (int i = 0; i < 8; i += 2) {
-		t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-		t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-	}
-	UNROLL for (int i = 0; i < 8; i += 4) {
-		u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-		u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xEE);
-		u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-		u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
-	}
-	UNROLL for (int i = 0; i < 4; i++) {
-		r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
-		r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
-	}
-}
-
 /* Eight columns of a panel: rows of b, transposed. */
 INLINE void pack_eight(const dtype type, const int64_t size, int64_t n, int64_t k, const char *b, int64_t ldb, float *panel)
 {
@@ -134,7 +108,7 @@ INLINE void pack_eight(const dtype type, const int64_t size, int64_t n, int64_t 
 		int64_t left = k - p;
 		UNROLL for (int i = 0; i < 8; i++)
 			r[i] = i < n ? lanes_widen(type, b + (i * ldb + p) * size, left) : _mm256_setzero_ps();
-		transpose(r);
+		lanes_transpose(r);
 		UNROLL for (int i = 0; i < 8; i++)
 			if (i < left)
 				_mm256_storeu_ps(panel + (p + i) * COLUMNS, r[i]);
@@ -173,5 +147,7 @@ const inner inner_avx2 = {
 	.softmax_tile = attend_softmax_avx2,
 	.grad_tile = attend_grad_avx2,
 	.finite = attend_finite_avx2,
+	.attend = &attend_f32_avx2,
+	.attend_bf16 = &attend_bf16_avx2,
 	.table = &kernels_avx2,
 };

@@ -6,17 +6,10 @@
  *   ..  │        │       │   so have those with one vector of columns: the chain of an element is the same in all.
  *   a13 │ c13 0  │ c13 1 │
  */
-#include "kernels/inner.h"
+#include "kernels/attend_inner.h"
 #include "kernels/lanes_avx512.h"
 
 enum { ROWS = 14, COLUMNS = 32, DEPTH = 384 };
-
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define INLINE static inline __attribute__((always_inline))
 
 typedef struct {
 	const float *a;
@@ -109,33 +102,6 @@ static void tile(int64_t m, int64_t n, int64_t k, const float *a, int64_t row_st
 }
 
 /* ------------------------------------------------------------------------------------------------ packing */
-INLINE void transpose(__m512 r[16])
-{
-	__m512 t[16];
-	UNROLL for (int i = 0; i < 16; i += 2) { /* pairs of rows, then fours, within each 128 bits */
-		t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-		t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-	}
-	UNROLL for (int i = 0; i < 16; i += 4) {
-		r[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
-		r[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xEE);
-		r[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-		r[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
-	}
-	UNROLL for (int i = 0; i < 4; i++) { /* r[4 g + i] holds columns i, 4 + i, 8 + i, 12 + i of rows 4 g ... 4 g + 3 */
-		t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
-		t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xDD);
-		t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
-		t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xDD);
-	}
-	UNROLL for (int i = 0; i < 4; i++) {
-		r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
-		r[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
-		r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xDD);
-		r[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xDD);
-	}
-}
-
 /* Sixteen columns of a panel: rows of b, transposed. */
 INLINE void pack_sixteen(const dtype type, const int64_t size, int64_t n, int64_t k, const char *b, int64_t ldb, float *panel)
 {
@@ -149,7 +115,7 @@ INLINE void pack_sixteen(const dtype type, const int64_t size, int64_t n, int64_
 			UNROLL for (int i = 0; i < 16; i++)
 				r[i] = i < n ? wide_widen(type, b + (i * ldb + p) * size, left) : _mm512_setzero_ps();
 		}
-		transpose(r);
+		wide_transpose(r);
 		UNROLL for (int i = 0; i < 16; i++)
 			if (i < left)
 				_mm512_storeu_ps(panel + (p + i) * COLUMNS, r[i]);
@@ -188,5 +154,7 @@ const inner inner_avx512 = {
 	.softmax_tile = attend_softmax_avx512,
 	.grad_tile = attend_grad_avx512,
 	.finite = attend_finite_avx512,
+	.attend = &attend_f32_avx512,
+	.attend_bf16 = &attend_bf16_avx512,
 	.table = &kernels_avx512,
 };

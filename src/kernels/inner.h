@@ -38,6 +38,7 @@ typedef struct {
 	void (*grad_tile)(int64_t rows, float *s, float *dp, float scale, const float *bias, const int32_t *lo, const int32_t *hi,
 	                  const float *lse, const float *delta);
 	bool (*finite)(int64_t n, const float *x); /* no infinity or NaN among x */
+	const struct attend_lanes *attend, *attend_bf16; /* attend_inner.h: tiles of attention, products in f32 and in bf16 */
 	const kernels *table;
 } inner;
 
@@ -82,6 +83,7 @@ typedef struct {
 } attend_block;
 int64_t attend_blocks(const layout *at);
 attend_block attend_find(const layout *at, int64_t block);
+enum { BIAS_QUERIES = 32 };
 typedef struct {
 	const attention *spec;
 	const float *table;
@@ -89,6 +91,7 @@ typedef struct {
 	int32_t *buckets; /* by distance, 0 ... BUCKET_FAR; filled where the kind is BUCKET */
 	int32_t filled;
 	int32_t key_a[TILE], key_b[TILE]; /* of the current tile's keys: GRID offset and region, else order */
+	int32_t query_a[BIAS_QUERIES], query_b[BIAS_QUERIES]; /* of the current query rows, the same */
 } attend_bias;
 enum { BUCKET_FAR = 1024 };
 size_t attend_bias_size(const bias_spec *b);
@@ -97,22 +100,24 @@ void attend_bias_open(attend_bias *bias, const attend_call *call, void *memory);
 void attend_bias_keys(attend_bias *bias, int64_t key, int32_t lo, int32_t hi);
 /* bias of query row q of head h against the tile's keys lo ... hi - 1 into out[lo ... hi - 1]; index: the entries used */
 void attend_bias_row(const attend_bias *bias, int32_t h, int64_t q, int32_t lo, int32_t hi, float *out, int32_t *index);
-/* lo, hi of rows against the tile [j0, j0 + TILE) of their segment; returns the union in *from, *to (from >= to: none see it)
+/* The other way: before a tile, its up to BIAS_QUERIES query rows; then for a row of keys the bias of each of them that sees key j
+ * of the tile (lo NULL: all do), 0 for the others */
+void attend_bias_queries(attend_bias *bias, int64_t row, int32_t rows);
+void attend_bias_against(const attend_bias *bias, int32_t h, int64_t key, int32_t j, const int32_t *lo, const int32_t *hi, int32_t rows, float *out);
+/* lo, hi of rows against the tile [j0, j0 + span) of their segment; returns the union in *from, *to (from >= to: none see it)
  * and whether some row sees less than the union */
-bool attend_seen(const layout *at, const attend_block *b, int32_t j0, int32_t *lo, int32_t *hi, int32_t *from, int32_t *to);
+bool attend_seen(const layout *at, const attend_block *b, int32_t j0, int32_t span, int32_t *lo, int32_t *hi, int32_t *from, int32_t *to);
 
-/* attend.c */
+/* attend.c; its tiles: attend_inner.h */
 int64_t attend_cut_tasks(const attend_call *call);
 size_t attend_cut_scratch(const attention *spec);
 void attend_cut_run(const inner *in, const attend_call *call, int64_t task, void *scratch);
-/* s [m, TILE] = rows of a [m, d] times keys [n, d] transposed, through panels at `panel` */
-void attend_scores(const inner *in, int64_t m, int64_t n, int64_t d, const float *a, int64_t lda, const float *keys, int64_t ldk,
-                   float *panel, float *s);
+/* attend_row.c */
 /* s := cap tanh(s scale / cap), columns from ... to of every row; what is left to scale by: 1, without a cap spec->scale */
 float attend_cap(const inner *in, const attention *spec, int64_t rows, int32_t from, int32_t to, float *s);
-/* c [rows, n] += p [rows, TILE] b [keys, n], where row i reads only keys lo[i] ... hi[i] - 1 if b holds what is not finite */
-void attend_weigh(const inner *in, int64_t rows, int64_t n, const float *p, const int32_t *lo, const int32_t *hi, int32_t from,
-                  int32_t to, bool partial, const float *b, int64_t ldb, float *c, int64_t ldc);
+/* Query row `row` of a segment, head h, by dot products */
+size_t attend_row_size(const attention *spec);
+void attend_row(const inner *in, const attend_call *call, const segment *seg, int32_t row, int32_t h, void *scratch);
 
 /* attend_back.c */
 int64_t attend_back_dq_tasks(const attend_back_call *call);

@@ -125,6 +125,7 @@ typedef struct {
 	const int32_t *q_at, *kv_at; /* [rows, 3] or NULL */
 	float *out;
 	float *lse;
+	dtype products; /* DT_BF16: operands of both products rounded to bf16, sums and softmax in f32; else all in f32 */
 } attend_call;
 
 /* Its gradient. delta [q rows, heads] = sum over v_dim of d_out * out. Any of dq, dkv, d_table NULL: not wanted. */
@@ -149,7 +150,8 @@ typedef struct kernels {
 	size_t (*gemm_scratch)(const gemm_call *call);
 	void (*gemm_run)(const gemm_call *call, int64_t task, void *scratch);
 
-	/* ---- attention; tiled over ATTEND_ROWS x ATTEND_KEYS with an online softmax, tiles counted from kv0, linear memory.
+	/* ---- attention; in tiles with an online softmax, counted from kv0, linear memory. Segments of fewer than 8 query rows take f32
+	 * products whatever the call says. The gradient takes f32 everywhere.
 	 * The last task also zeroes query rows that are in no segment. exp: own, relative error <= 2e-7. */
 	int64_t (*attend_tasks)(const attend_call *call);
 	size_t (*attend_scratch)(const attention *spec);

@@ -40,9 +40,9 @@ attend_block attend_find(const layout *at, int64_t block)
 	return b;
 }
 
-bool attend_seen(const layout *at, const attend_block *b, int32_t j0, int32_t *lo, int32_t *hi, int32_t *from, int32_t *to)
+bool attend_seen(const layout *at, const attend_block *b, int32_t j0, int32_t span, int32_t *lo, int32_t *hi, int32_t *from, int32_t *to)
 {
-	int32_t keys = (int32_t)int_min(TILE, b->seg.kv1 - b->seg.kv0 - j0), low = TILE, high = 0;
+	int32_t keys = (int32_t)int_min(span, b->seg.kv1 - b->seg.kv0 - j0), low = span, high = 0;
 	bool partial = false;
 	for (int32_t i = 0; i < b->rows; i++) {
 		int64_t l = at->lo ? (int64_t)at->lo[b->row + i] - j0 : 0, h = at->hi ? (int64_t)at->hi[b->row + i] - j0 : keys;

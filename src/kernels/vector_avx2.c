@@ -7,8 +7,6 @@
 #include "kernels/entries.h"
 #include "kernels/lanes_avx2.h"
 
-#define INLINE static inline __attribute__((always_inline))
-
 KERNEL_DECLARE(_avx2)
 
 INLINE __m256 gelu_inner(__m256 u)

@@ -5,8 +5,6 @@
 #include "kernels/entries.h"
 #include "kernels/lanes_avx512.h"
 
-#define INLINE static inline __attribute__((always_inline))
-
 KERNEL_DECLARE(_avx512)
 
 INLINE __m512 gelu_inner(__m512 u)

@@ -5,6 +5,8 @@
  * Bounds, u = 2^-24, for a row with n visible keys:
  *   score   es = u (d + 4) |scale| sum |q k| + 3 u |score|, its largest over the row
  *   out     (2 es + 8e-7 + u (n + 8)) sum p |v|            (p within e^es and exp's 2e-7, numerator and denominator)
+ *   bf16    operands are rounded, w = 2^-9: score es + ((2 + w) w + u (d + 4)) |scale| sum |q k| (two roundings an addition),
+ *           out + ((2 + w) w + u n) sum p |v|
  *   lse     es + 4e-7 + u (n + 4) + u |lse|
  *   dS      p (es + 4e-7) |dP - delta| + p u ((v_dim + 3) sum |dO v| + |delta|), and from it the sums' own bounds
  */
@@ -12,6 +14,8 @@
 
 #include <math.h>
 #include <string.h>
+
+#define BF16_TWICE (0x1p-8 + 0x1p-18) /* a product of two operands that are rounded to bf16 */
 
 enum { MAX_SEGMENTS = 8, MAX_ROWS = 1200 };
 typedef enum { SEE_ALL, SEE_CAUSAL, SEE_WINDOW, SEE_RANDOM } seeing;
@@ -23,6 +27,7 @@ typedef struct {
 	int32_t q[MAX_SEGMENTS], kv[MAX_SEGMENTS];
 	seeing see;
 	float cap;
+	dtype products; /* 0: f32 */
 	bool gaps, shared, bounds; /* rows in no segment; all segments on the same keys; lo and hi given though all is seen */
 } shape;
 
@@ -132,6 +137,7 @@ static void make(problem *p, const shape *s)
 		.kv_at = p->kv_at,
 		.out = p->out.at,
 		.lse = p->lse,
+		.products = s->products,
 	};
 }
 
@@ -254,6 +260,8 @@ static void score_row(const problem *p, int64_t q, int64_t h, row_scores *r)
 		r->slope[j - r->first] = 1 - curve * curve;
 		r->s[j - r->first] = s;
 		r->es = fmax(r->es, CHECK_EPS * ((double)(d + 4) * a->scale * size + 3 * (fabs(bias) + fabs(s))) + 1.2e-6 * a->cap);
+		if (p->call.products == DT_BF16)
+			r->es = fmax(r->es, (BF16_TWICE + CHECK_EPS * (double)(2 * d + 8)) * a->scale * size + CHECK_EPS * 3 * (fabs(bias) + fabs(s)) + 1.2e-6 * a->cap);
 		r->top = fmax(r->top, s);
 	}
 	r->sum = 0;
@@ -270,6 +278,7 @@ static void compare_forward(const problem *p, verdict *v)
 			score_row(p, q, h, &r);
 			int64_t n = r.last - r.first, kv_head = h / (a->heads / a->kv_heads);
 			double lse = n > 0 ? r.top + log(r.sum) : -INFINITY, eps = 2 * r.es + 8e-7 + CHECK_EPS * (double)(n + 8);
+			double weights = p->call.products == DT_BF16 ? BF16_TWICE + CHECK_EPS * (double)n : 0;
 			check_near(v, q, h, p->lse[q * a->heads + h], lse, eps + CHECK_EPS * fabs(lse));
 			for (int64_t c = 0; c < a->v_dim; c++) {
 				double sum = 0, size = 0;
@@ -278,7 +287,7 @@ static void compare_forward(const problem *p, verdict *v)
 					sum += x;
 					size += fabs(x);
 				}
-				check_near(v, q, h * a->v_dim + c, p->out.at[q * p->out.ld + h * a->v_dim + c], sum, n > 0 ? eps * size : 0);
+				check_near(v, q, h * a->v_dim + c, p->out.at[q * p->out.ld + h * a->v_dim + c], sum, n > 0 ? (eps + weights) * size : 0);
 			}
 		}
 }
@@ -366,7 +375,7 @@ static void name_of(const shape *s, char *out, size_t size)
 	static const char *const see[] = {"all", "causal", "window", "random"};
 	buf b;
 	buf_init(&b, NULL, 0);
-	buf_format(&b, "heads=%d/%d dim=%d/%d bias=%s %s%s%s", s->heads, s->kv_heads, s->head_dim, s->v_dim, bias_names[s->bias],
+	buf_format(&b, "%sheads=%d/%d dim=%d/%d bias=%s %s%s%s", s->products == DT_BF16 ? "bf16 " : "", s->heads, s->kv_heads, s->head_dim, s->v_dim, bias_names[s->bias],
 	           see[s->see], s->gaps ? " gaps" : "", s->shared ? " shared" : "");
 	for (int i = 0; i < s->segments; i++)
 		buf_format(&b, " %dx%d", s->q[i], s->kv[i]);
@@ -402,7 +411,7 @@ static void one(const kernels *k, const shape *s, bool back)
 
 static const int32_t dims[][2] = {{1, 1}, {12, 12}, {16, 20}, {20, 16}, {64, 64}, {80, 80}, {33, 31}, {128, 40}};
 
-static void each_shape(const kernels *k, bool back)
+static void each_shape(const kernels *k, bool back, dtype products)
 {
 	for (size_t i = 0; i < COUNT_OF(dims); i++)
 		for (int see = SEE_ALL; see <= SEE_RANDOM; see++)
@@ -412,6 +421,7 @@ static void each_shape(const kernels *k, bool back)
 				int32_t group = (int32_t)check_between(1, 2), kv_heads = back ? 1 : (int32_t)check_between(1, 2);
 				shape s = {group * kv_heads, kv_heads, dims[i][0], dims[i][1], .bias = (bias_kind)(bias % (BIAS_SLOPE + 1)), .see = (seeing)see};
 				s.cap = bias > BIAS_SLOPE ? 1.5f : 0;
+				s.products = products;
 				if (back && s.heads * s.head_dim > 64)
 					s.heads = 1;
 				s.gaps = check_random() % 2;
@@ -419,9 +429,9 @@ static void each_shape(const kernels *k, bool back)
 				s.bounds = check_random() % 2;
 				s.segments = (int)check_between(1, 4);
 				for (int j = 0; j < s.segments; j++) {
-					static const int32_t sizes[] = {1, 2, 7, 8, 9, 20, 63, 64, 65, 100};
+					static const int32_t sizes[] = {1, 2, 7, 8, 9, 20, 63, 64, 65, 100, 130};
 					s.q[j] = sizes[check_random() % COUNT_OF(sizes)];
-					s.kv[j] = check_random() % 2 ? s.q[j] : (int32_t)check_between(1, 140);
+					s.kv[j] = check_random() % 2 ? s.q[j] : (int32_t)check_between(1, back ? 140 : 300);
 				}
 				one(k, &s, back);
 			}
@@ -433,28 +443,35 @@ static void each_shape(const kernels *k, bool back)
 
 static void check_attend(const kernels *k)
 {
-	each_shape(k, false);
+	each_shape(k, false, DT_F32);
+	each_shape(k, false, DT_BF16);
 	shape cache = {4, 2, 64, 64, .segments = 1, .q = {1}, .kv = {700}, .see = SEE_CAUSAL};
 	one(k, &cache, false);
 	shape wide = {1, 1, 512, 512, .segments = 1, .q = {70}, .kv = {70}, .see = SEE_CAUSAL};
 	one(k, &wide, false);
+	for (int32_t rows = 30; rows < 700; rows = rows * 3 + 1) { /* more rows than a task has, more keys than two tiles */
+		shape large = {1, 1, 24, 40, .segments = 1, .q = {rows}, .kv = {rows + 100}, .see = rows % 2 ? SEE_ALL : SEE_WINDOW};
+		one(k, &large, false);
+		large.products = DT_BF16;
+		one(k, &large, false);
+	}
 }
 
 static void check_attend_back(const kernels *k)
 {
-	each_shape(k, true);
+	each_shape(k, true, DT_F32);
 }
 
 /* Packed equals alone, chunks equal the whole, reversed tasks equal ordered ones. */
-static void check_attend_bits(const kernels *k)
+static void bits_of(const kernels *k, dtype products)
 {
 	for (int see = SEE_ALL; see <= SEE_WINDOW; see++)
 		for (int bias = BIAS_NONE; bias <= BIAS_SLOPE; bias++)
 			for (size_t i = 0; i < COUNT_OF(dims); i++) {
 				char name[160];
-				shape s = {2, 1, dims[i][0], dims[i][1], .bias = (bias_kind)bias, .see = (seeing)see, .segments = 3};
+				shape s = {2, 1, dims[i][0], dims[i][1], .bias = (bias_kind)bias, .see = (seeing)see, .products = products, .segments = 3};
 				for (int j = 0; j < 3; j++)
-					s.q[j] = s.kv[j] = (int32_t)check_between(8, 150);
+					s.q[j] = s.kv[j] = (int32_t)check_between(8, i % 3 ? 150 : 300);
 				name_of(&s, name, sizeof name);
 				check_begin();
 				make(&p, &s);
@@ -492,18 +509,25 @@ static void check_attend_bits(const kernels *k)
 			}
 }
 
+static void check_attend_bits(const kernels *k)
+{
+	bits_of(k, DT_F32);
+	bits_of(k, DT_BF16);
+}
+
 /* What a row does not see may hold anything: rows keep their bits when keys beyond them become NaN or infinite. */
-static void check_attend_leak(const kernels *k)
+static void leak_of(const kernels *k, dtype products)
 {
 	for (size_t i = 0; i < COUNT_OF(dims); i++)
 		for (int bias = BIAS_NONE; bias <= BIAS_GRID; bias++)
-			for (int32_t rows = 5; rows < 100; rows += 41) {
+			for (int32_t rows = 5; rows < 200; rows += 41) {
 				shape s = {2,
 				           1,
 				           dims[i][0],
 				           dims[i][1],
 				           .bias = (bias_kind)bias,
 				           .see = SEE_CAUSAL,
+				           .products = products,
 				           .segments = 1,
 				           .q = {rows},
 				           .kv = {rows + 3},
@@ -538,6 +562,12 @@ static void check_attend_leak(const kernels *k)
 				check_case(check_end() && ok && shows, "dim=%d/%d %d rows bias=%s: %s", s.head_dim, s.v_dim, rows,
 				           bias_names[bias], ok ? "a NaN that is seen is lost" : "garbage in keys that are not seen leaks");
 			}
+}
+
+static void check_attend_leak(const kernels *k)
+{
+	leak_of(k, DT_F32);
+	leak_of(k, DT_BF16);
 }
 
 /* A query row that sees nothing gives 0 and leaves no trace in the gradients, whatever it holds. */
@@ -622,6 +652,9 @@ static void bench_attend(const kernels *k)
 		double work = pairs(&p) * 2 * (p.spec.head_dim + p.spec.v_dim);
 		bench_work w = {timed_forward, &t, k->attend_tasks(&p.call), k->attend_scratch(&p.spec)};
 		bench_run(&w, work, "GFLOP/s", "%s", name);
+		p.call.products = DT_BF16;
+		bench_run(&w, work, "GFLOP/s", "bf16 %s", name);
+		p.call.products = DT_F32;
 		forward(k, &p.call, false);
 		make_back(&p);
 		w = (bench_work){timed_dq, &t, k->attend_dq_tasks(&p.back), k->attend_back_scratch(&p.spec)};
