@@ -13,24 +13,68 @@
 
 #include <string.h>
 
+/* A format of ours, and the library it takes where that is a choice made at build time. */
+typedef struct {
+	const char *name, *library;
+	picture_decoder *decode; /* NULL: this build is without the library */
+	picture_frame_decoder *frames;
+} format;
+
+enum { JPEG, PNG, GIF, BMP, WEBP, TIFF, AVIF, HEIC, FORMATS };
+
+#ifdef REBUS_WEBP
+#define HAVE_WEBP ", WebP"
+#else
+#define HAVE_WEBP
+#define picture_webp NULL
+#define picture_webp_frames NULL
+#endif
+#ifdef REBUS_TIFF
+#define HAVE_TIFF ", TIFF"
+#else
+#define HAVE_TIFF
+#define picture_tiff NULL
+#endif
+#ifdef REBUS_AVIF
+#define HAVE_AVIF ", AVIF"
+#else
+#define HAVE_AVIF
+#define picture_avif NULL
+#endif
+#ifdef REBUS_HEIF
+#define HAVE_HEIF ", HEIC"
+#else
+#define HAVE_HEIF
+#define picture_heif NULL
+#endif
+
+static const format formats[FORMATS] = {
+	[JPEG] = {"JPEG", NULL, picture_jpeg, NULL},
+	[PNG] = {"PNG", NULL, picture_png, NULL},
+	[GIF] = {"GIF", NULL, picture_gif, picture_gif_frames},
+	[BMP] = {"BMP", NULL, picture_bmp, NULL},
+	[WEBP] = {"WebP", "libwebp", picture_webp, picture_webp_frames},
+	[TIFF] = {"TIFF", "libtiff", picture_tiff, NULL},
+	[AVIF] = {"AVIF", "libavif", picture_avif, NULL},
+	[HEIC] = {"HEIC", "libheif", picture_heif, NULL},
+};
+
+static const struct {
+	int32_t format;
+	int32_t at, size;
+	const char *magic;
+} magics[] = {
+	{JPEG, 0, 3, "\xff\xd8\xff"}, {PNG, 0, 8, "\x89PNG\r\n\x1a\n"}, {GIF, 0, 6, "GIF87a"},  {GIF, 0, 6, "GIF89a"},
+	{BMP, 0, 2, "BM"},            {WEBP, 8, 4, "WEBP"},             {TIFF, 0, 4, "II*\0"},  {TIFF, 0, 4, "MM\0*"},
+	{TIFF, 0, 4, "II+\0"},        {TIFF, 0, 4, "MM\0+"},            {AVIF, 4, 7, "ftypavi"}, {HEIC, 4, 7, "ftyphei"},
+	{HEIC, 4, 7, "ftyphev"},
+};
+
 static const struct {
 	const char *name;
 	size_t at, size;
 	const char *magic;
 } foreign[] = {
-	{"GIF", 0, 4, "GIF8"},
-	{"WebP", 8, 4, "WEBP"},
-	{"BMP", 0, 2, "BM"},
-	{"TIFF", 0, 4, "II*\0"},
-	{"TIFF", 0, 4, "MM\0*"},
-	{"BigTIFF", 0, 4, "II+\0"},
-	{"BigTIFF", 0, 4, "MM\0+"},
-	{"AVIF", 4, 8, "ftypavif"},
-	{"AVIF", 4, 8, "ftypavis"},
-	{"HEIC", 4, 7, "ftyphei"},
-	{"HEIC", 4, 7, "ftyphev"},
-	{"HEIF", 4, 8, "ftypmif1"},
-	{"HEIF", 4, 8, "ftypmsf1"},
 	{"JPEG XL", 0, 2, "\xff\x0a"},
 	{"JPEG XL", 4, 4, "JXL "},
 	{"JPEG 2000", 4, 4, "jP  "},
@@ -41,7 +85,14 @@ static const struct {
 	{"MP4 or QuickTime video", 4, 4, "ftyp"},
 };
 
-static const picture_limits defaults = {.pixels = 178956970, .side = 1000000, .scans = 128, .bytes = 256u << 20};
+static const picture_limits defaults = {
+	.pixels = 178956970, .side = 1000000, .scans = 128, .frames = 10000, .bytes = 256u << 20, .memory = (size_t)4 << 30,
+};
+
+const char *vision_formats(void)
+{
+	return "JPEG, PNG, GIF, BMP" HAVE_WEBP HAVE_TIFF HAVE_AVIF HAVE_HEIF;
+}
 
 static picture_limits limits_of(const picture_limits *given)
 {
@@ -52,73 +103,173 @@ static picture_limits limits_of(const picture_limits *given)
 		l.side = defaults.side;
 	if (l.scans <= 0)
 		l.scans = defaults.scans;
+	if (l.frames <= 0)
+		l.frames = defaults.frames;
 	if (!l.bytes)
 		l.bytes = defaults.bytes;
+	if (!l.memory)
+		l.memory = defaults.memory;
 	return l;
 }
 
-static bool starts(const uint8_t *bytes, size_t size, size_t at, const char *magic, size_t n)
+bool picture_starts(const uint8_t *bytes, size_t size, size_t at, const char *magic, size_t n)
 {
-	return size >= at + n && !memcmp(bytes + at, magic, n);
+	return size >= at && size - at >= n && !memcmp(bytes + at, magic, n);
 }
 
-static rebus_status refuse(const uint8_t *bytes, size_t size, const char *name, rebus_error *err)
+/* A file of the family of MP4 whose first brand only says "pictures": the compatible brands tell which. */
+static int by_brands(const uint8_t *bytes, size_t size)
 {
+	if (!picture_starts(bytes, size, 4, "ftypmif1", 8) && !picture_starts(bytes, size, 4, "ftypmsf1", 8))
+		return FORMATS;
+	size_t end = (size_t)bytes[0] << 24 | (size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 | bytes[3];
+	for (size_t at = 16; at + 4 <= end && at + 4 <= size && at < 256; at += 4)
+		if (!memcmp(bytes + at, "avi", 3))
+			return AVIF;
+	return HEIC;
+}
+
+/* BMP without its file header, as it stands in other files: the size of its information header, one plane */
+static bool bare_bitmap(const uint8_t *bytes, size_t size)
+{
+	static const uint8_t sizes[] = {12, 40, 52, 56, 64, 108, 124};
+	return size >= 16 && !bytes[1] && !bytes[2] && !bytes[3] && memchr(sizes, bytes[0], sizeof sizes) &&
+		   picture_little(bytes + (bytes[0] == 12 ? 8 : 12), 2) == 1;
+}
+
+static int format_of(const uint8_t *bytes, size_t size)
+{
+	for (size_t i = 0; i < COUNT_OF(magics); i++)
+		if (picture_starts(bytes, size, (size_t)magics[i].at, magics[i].magic, (size_t)magics[i].size))
+			return magics[i].format;
+	return bare_bitmap(bytes, size) ? BMP : by_brands(bytes, size);
+}
+
+static rebus_status refuse(const picture_source *in, rebus_error *err)
+{
+	const uint8_t *bytes = in->bytes;
+	size_t size = in->size;
 	if (!size)
-		return error_set(err, REBUS_FORMAT, "%s: is empty, expected a JPEG or PNG picture", name);
+		return error_set(err, REBUS_FORMAT, "%s: is empty, expected a picture (%s)", in->name, vision_formats());
 	for (size_t i = 0; i < COUNT_OF(foreign); i++)
-		if (starts(bytes, size, foreign[i].at, foreign[i].magic, foreign[i].size))
-			return error_set(err, REBUS_UNSUPPORTED, "%s: looks like a %s file, expected a JPEG or PNG picture", name,
-			                 foreign[i].name);
-	if (starts(bytes, size, 0, "version https://git-lfs", 23))
-		return error_set(err, REBUS_FORMAT, "%s: is a Git LFS pointer, not the picture itself", name);
-	if (bytes[0] == '<' || starts(bytes, size, 0, "\xef\xbb\xbf<", 4))
-		return error_set(err, REBUS_FORMAT, "%s: looks like HTML, XML or SVG text, expected a JPEG or PNG picture", name);
-	return error_set(err, REBUS_FORMAT, "%s: not a picture, expected JPEG (ff d8 ff) or PNG (89 50 4e 47) at its start", name);
+		if (picture_starts(bytes, size, foreign[i].at, foreign[i].magic, foreign[i].size))
+			return error_set(err, REBUS_UNSUPPORTED, "%s: looks like a %s file, expected a picture (%s)", in->name, foreign[i].name,
+			                 vision_formats());
+	if (picture_starts(bytes, size, 0, "version https://git-lfs", 23))
+		return error_set(err, REBUS_FORMAT, "%s: is a Git LFS pointer, not the picture itself", in->name);
+	if (bytes[0] == '<' || picture_starts(bytes, size, 0, "\xef\xbb\xbf<", 4))
+		return error_set(err, REBUS_FORMAT, "%s: looks like HTML, XML or SVG text, expected a picture (%s)", in->name,
+		                 vision_formats());
+	return error_set(err, REBUS_FORMAT, "%s: not a picture, expected %s", in->name, vision_formats());
 }
 
-rebus_status picture_new(arena *a, int64_t width, int64_t height, int channels, const char *mode, const char *name,
-                         const picture_limits *limits, picture *p, rebus_error *err)
+/* ------------------------------------------------------------------------------------------------ limits */
+rebus_status picture_check(const picture_source *in, int64_t width, int64_t height, int bytes_a_pixel, rebus_error *err)
 {
+	const picture_limits *l = &in->limits;
 	if (width < 1 || height < 1)
-		return error_set(err, REBUS_FORMAT, "%s: %lld x %lld pixels, expected at least 1 x 1", name, (long long)width,
+		return error_set(err, REBUS_FORMAT, "%s: %lld x %lld pixels, expected at least 1 x 1", in->name, (long long)width,
 		                 (long long)height);
-	if (width > limits->side || height > limits->side)
-		return error_set(err, REBUS_LIMIT, "%s: %lld x %lld pixels, more than %d a side", name, (long long)width,
-		                 (long long)height,
-		                 (int)limits->side);
-	if (width > limits->pixels / height)
-		return error_set(err, REBUS_LIMIT, "%s: %lld x %lld pixels, more than the limit of %lld in all", name, (long long)width,
-		                 (long long)height, (long long)limits->pixels);
-	size_t n;
-	uint8_t *pixels = size_mul((size_t)width, (size_t)height, &n) ? arena_get(a, n, (size_t)channels) : NULL;
+	if (width > l->side || height > l->side)
+		return error_set(err, REBUS_LIMIT, "%s: %lld x %lld pixels, more than %d a side", in->name, (long long)width,
+		                 (long long)height, (int)l->side);
+	if (width > l->pixels / height)
+		return error_set(err, REBUS_LIMIT, "%s: %lld x %lld pixels, more than the limit of %lld in all", in->name,
+		                 (long long)width, (long long)height, (long long)l->pixels);
+	if ((size_t)(width * height) > l->memory / (size_t)bytes_a_pixel)
+		return error_set(err, REBUS_LIMIT, "%s: %lld x %lld pixels of %d bytes while decoding, more than the limit of %zu bytes",
+		                 in->name, (long long)width, (long long)height, bytes_a_pixel, l->memory);
+	return REBUS_OK;
+}
+
+rebus_status picture_new(arena *a, const picture_source *in, int64_t width, int64_t height, int channels, int beside,
+                         const char *mode, picture *p, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	TRY(picture_check(in, width, height, channels + beside, err));
+	uint8_t *pixels = arena_get(a, (size_t)(width * height), (size_t)channels);
 	if (!pixels)
-		return error_memory(err, name);
+		return error_memory(err, in->name);
 	*p = (picture){.width = (int32_t)width, .height = (int32_t)height, .channels = channels, .mode = mode, .pixels = pixels};
+done:
+	return status;
+}
+
+rebus_status picture_frames_new(arena *a, const picture_source *in, int64_t count, int64_t width, int64_t height,
+                                picture_frames *out, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	TRY(picture_check(in, width, height, 16, err));
+	if (count < 1 || count > in->limits.frames)
+		return error_set(err, REBUS_LIMIT, "%s: %lld frames, more than the limit of %d", in->name, (long long)count,
+		                 (int)in->limits.frames);
+	if ((size_t)(width * height) > in->limits.memory / 4 / (size_t)count)
+		return error_set(err, REBUS_LIMIT, "%s: %lld frames of %lld x %lld pixels, more than the limit of %zu bytes", in->name,
+		                 (long long)count, (long long)width, (long long)height, in->limits.memory);
+	picture_frames f = {.count = (int32_t)count};
+	f.at = arena_zero(a, (size_t)count, sizeof *f.at);
+	f.duration = arena_zero(a, (size_t)count, sizeof *f.duration);
+	if (!f.at || !f.duration)
+		return error_memory(err, in->name);
+	*out = f;
+done:
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ decoding */
+static rebus_status source_open(const uint8_t *bytes, size_t size, const char *name, const picture_limits *limits,
+                                picture_source *in, const format **f, rebus_error *err)
+{
+	*in = (picture_source){bytes, size, name, limits_of(limits)};
+	if (size > in->limits.bytes)
+		return error_set(err, REBUS_LIMIT, "%s: %zu bytes, more than the limit of %zu", name, size, in->limits.bytes);
+	int found = format_of(bytes, size);
+	if (found == FORMATS)
+		return refuse(in, err);
+	*f = &formats[found];
+	if (!(*f)->decode)
+		return error_set(err, REBUS_UNSUPPORTED, "%s: is a %s picture, and this rebus was built without %s", name, (*f)->name,
+		                 (*f)->library);
 	return REBUS_OK;
 }
 
 rebus_status vision_decode(arena *a, const uint8_t *bytes, size_t size, const char *name, const picture_limits *limits,
-                           picture *out,
-                           rebus_error *err)
+                           picture *out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	arena_mark start = arena_here(a);
-	picture_limits l = limits_of(limits);
+	picture_source in;
+	const format *f;
 	picture p = {0};
 	int orientation = 0;
-	if (size > l.bytes) {
-		status = error_set(err, REBUS_LIMIT, "%s: %zu bytes, more than the limit of %zu", name, size, l.bytes);
-		goto done;
-	}
-	if (starts(bytes, size, 0, "\xff\xd8\xff", 3))
-		TRY(picture_jpeg(a, bytes, size, name, &l, &p, &orientation, err));
-	else if (starts(bytes, size, 0, "\x89PNG\r\n\x1a\n", 8))
-		TRY(picture_png(a, bytes, size, name, &l, &p, &orientation, err));
-	else
-		TRY(refuse(bytes, size, name, err));
+	TRY(source_open(bytes, size, name, limits, &in, &f, err));
+	TRY(f->decode(a, &in, &p, &orientation, err));
 	TRY(vision_orient(a, &p, orientation, err));
 	*out = p;
+done:
+	if (status)
+		arena_release(a, start);
+	return status;
+}
+
+rebus_status vision_decode_frames(arena *a, const uint8_t *bytes, size_t size, const char *name, const picture_limits *limits,
+                                  picture_frames *out, rebus_error *err)
+{
+	rebus_status status = REBUS_OK;
+	arena_mark start = arena_here(a);
+	picture_source in;
+	const format *f;
+	picture_frames all = {0};
+	int orientation = 0;
+	TRY(source_open(bytes, size, name, limits, &in, &f, err));
+	if (f->frames) {
+		TRY(f->frames(a, &in, &all, err));
+	} else {
+		TRY(picture_frames_new(a, &in, 1, 1, 1, &all, err));
+		TRY(f->decode(a, &in, all.at, &orientation, err));
+		TRY(vision_orient(a, all.at, orientation, err));
+	}
+	*out = all;
 done:
 	if (status)
 		arena_release(a, start);
@@ -129,11 +280,21 @@ rebus_status vision_load(arena *a, const char *path, const picture_limits *limit
 {
 	rebus_status status = REBUS_OK;
 	file_map file = {0};
-	TRY(file_open(&file, path, limits_of(limits).bytes, true, a->from, err)); /* a copy: a mapped file may shrink under libjpeg */
+	TRY(file_open(&file, path, limits_of(limits).bytes, true, a->from, err)); /* a copy: a mapped file may shrink under a library */
 	status = vision_decode(a, file.data, file.size, path, limits, out, err);
 	file_close(&file);
 done:
 	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ colours */
+void picture_cmyk(const uint8_t in[4], bool inverted, uint8_t out[3])
+{
+	int light = inverted ? in[3] : 255 - in[3];
+	for (int c = 0; c < 3; c++) {
+		int t = (inverted ? 255 - in[c] : in[c]) * light + 128;
+		out[c] = (uint8_t)(light - (((t >> 8) + t) >> 8));
+	}
 }
 
 static uint8_t on_white(uint32_t value, uint32_t alpha)
@@ -167,90 +328,4 @@ rebus_status vision_rgb(arena *a, const picture *in, picture *out, rebus_error *
 	}
 	*out = p;
 	return REBUS_OK;
-}
-
-/* Each of the eight is: swap the axes or not, then count each from its far end or not. */
-rebus_status vision_orient(arena *a, picture *p, int orientation, rebus_error *err)
-{
-	static const struct {
-		int8_t from_right, from_bottom, swapped;
-	} turn[9] = {
-		[2] = {1, 0, 0}, [3] = {1, 1, 0}, [4] = {0, 1, 0}, [5] = {0, 0, 1}, [6] = {0, 1, 1}, [7] = {1, 1, 1}, [8] = {1, 0, 1},
-	};
-	if (orientation < 2 || orientation > 8)
-		return REBUS_OK;
-	arena_mark here = arena_here(a);
-	size_t w = (size_t)p->width, h = (size_t)p->height, c = (size_t)p->channels;
-	bool swapped = turn[orientation].swapped;
-	size_t out_w = swapped ? h : w, out_h = swapped ? w : h;
-	uint8_t *turned = arena_get(a, w * h, c);
-	if (!turned)
-		return error_memory(err, "turning a picture upright");
-	for (size_t y = 0; y < out_h; y++)
-		for (size_t x = 0; x < out_w; x++) {
-			size_t sx = swapped ? y : x, sy = swapped ? x : y;
-			sx = turn[orientation].from_right ? w - 1 - sx : sx;
-			sy = turn[orientation].from_bottom ? h - 1 - sy : sy;
-			memcpy(turned + (y * out_w + x) * c, p->pixels + (sy * w + sx) * c, c);
-		}
-	memcpy(p->pixels, turned, w * h * c);
-	p->width = (int32_t)out_w;
-	p->height = (int32_t)out_h;
-	arena_release(a, here);
-	return REBUS_OK;
-}
-
-static uint32_t number(const uint8_t *p, int bytes, bool big)
-{
-	uint32_t v = 0;
-	for (int i = 0; i < bytes; i++)
-		v = v << 8 | p[big ? i : bytes - 1 - i];
-	return v;
-}
-
-int picture_exif(const uint8_t *tiff, size_t size)
-{
-	static const uint8_t width_of[] = {[1] = 1, [3] = 2, [4] = 4, [6] = 1, [8] = 2, [9] = 4}; /* TIFF's integer types */
-	int found = 0;
-	while (starts(tiff, size, 0, "Exif\0\0", 6)) {
-		tiff += 6;
-		size -= 6;
-	}
-	if (size < 8)
-		return 0;
-	bool big = tiff[0] == 'M' && tiff[1] == 'M';
-	if ((!big && (tiff[0] != 'I' || tiff[1] != 'I')) || number(tiff + 2, 2, big) != 42)
-		return 0;
-	size_t at = number(tiff + 4, 4, big);
-	if (at > size - 2)
-		return 0;
-	size_t entries = number(tiff + at, 2, big);
-	at += 2;
-	for (size_t i = 0; i < entries && size - at >= 12; i++, at += 12) {
-		uint32_t type = number(tiff + at + 2, 2, big), count = number(tiff + at + 4, 4, big);
-		uint32_t wide = type < COUNT_OF(width_of) ? width_of[type] : 0;
-		if (number(tiff + at, 2, big) == 0x0112 && wide && count && count <= 4 / wide)
-			found = (int)(number(tiff + at + 8, (int)wide, big) & 0xffff);
-	}
-	return found;
-}
-
-int picture_xmp(const uint8_t *text, size_t size)
-{
-	static const char tag[] = "tiff:Orientation";
-	const size_t n = sizeof(tag) - 1;
-	for (size_t i = 0; i + n + 1 < size; i++) {
-		if (memcmp(text + i, tag, n))
-			continue;
-		size_t at = i + n;
-		if (text[at] == '>')
-			at += 1;
-		else if (text[at] == '=' && text[at + 1] == '"')
-			at += 2;
-		else
-			continue;
-		if (at < size && text[at] >= '0' && text[at] <= '9')
-			return text[at] - '0';
-	}
-	return 0;
 }

@@ -29,6 +29,7 @@ typedef struct {
 	jmp_buf jump;
 	int scans;
 	bool many_scans;
+	const char *mode;
 	char text[JMSG_LENGTH_MAX];
 } reader;
 
@@ -100,21 +101,9 @@ static int orientation_of(const struct jpeg_decompress_struct *d)
 	return found ? found : other;
 }
 
-static rebus_status truncated(const char *name, size_t size, rebus_error *err)
+static rebus_status truncated(const picture_source *in, rebus_error *err)
 {
-	return error_set(err, REBUS_FORMAT, "%s: JPEG ends inside the picture, after %zu bytes", name, size);
-}
-
-/* Pillow's cmyk2rgb on bytes stored inverted */
-static void cmyk_row(const uint8_t *in, uint8_t *out, size_t width)
-{
-	for (size_t x = 0; x < width; x++, in += 4, out += 3) {
-		int light = in[3];
-		for (int c = 0; c < 3; c++) {
-			int t = (255 - in[c]) * light + 128;
-			out[c] = (uint8_t)(light - (((t >> 8) + t) >> 8));
-		}
-	}
+	return error_set(err, REBUS_FORMAT, "%s: JPEG ends inside the picture, after %zu bytes", in->name, in->size);
 }
 
 static void open_source(reader *r, const uint8_t *bytes, size_t size)
@@ -133,22 +122,23 @@ static void open_source(reader *r, const uint8_t *bytes, size_t size)
 	r->d.progress = &r->progress;
 }
 
-static rebus_status choose_output(struct jpeg_decompress_struct *d, const char *name, const char **mode, rebus_error *err)
+static rebus_status choose_output(reader *r, const char *name, rebus_error *err)
 {
+	struct jpeg_decompress_struct *d = &r->d;
 	if (d->data_precision != 8)
 		return error_set(err, REBUS_UNSUPPORTED, "%s: JPEG of %d bits a sample, expected 8", name, d->data_precision);
 	switch (d->num_components) {
 	case 1:
 		d->out_color_space = JCS_GRAYSCALE;
-		*mode = "L";
+		r->mode = "L";
 		return REBUS_OK;
 	case 3:
 		d->out_color_space = JCS_RGB;
-		*mode = "RGB";
+		r->mode = "RGB";
 		return REBUS_OK;
 	case 4:
 		d->out_color_space = JCS_CMYK;
-		*mode = "CMYK";
+		r->mode = "CMYK";
 		return REBUS_OK;
 	default:
 		return error_set(err, REBUS_UNSUPPORTED, "%s: JPEG of %d planes, expected 1, 3 or 4", name, d->num_components);
@@ -156,12 +146,11 @@ static rebus_status choose_output(struct jpeg_decompress_struct *d, const char *
 }
 
 /* Everything that may longjmp. p is the caller's, so its value after a jump is known. */
-static rebus_status read_picture(reader *r, arena *a, size_t size, const char *name, const picture_limits *limits, picture *p,
-                                 int *orientation, rebus_error *err)
+static rebus_status read_picture(reader *r, arena *a, const picture_source *in, picture *p, int *orientation, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	struct jpeg_decompress_struct *d = &r->d;
-	const char *mode = NULL;
+	const char *name = in->name;
 	if (setjmp(r->jump)) {
 		if (r->many_scans)
 			return error_set(err, REBUS_LIMIT, "%s: JPEG of more than %d scans", name, r->scans);
@@ -171,14 +160,15 @@ static rebus_status read_picture(reader *r, arena *a, size_t size, const char *n
 	}
 	jpeg_save_markers(d, JPEG_APP0 + 1, 0xffff);
 	if (jpeg_read_header(d, TRUE) != JPEG_HEADER_OK)
-		return truncated(name, size, err);
-	TRY(choose_output(d, name, &mode, err));
-	TRY(picture_new(a, d->image_width, d->image_height, d->num_components == 1 ? 1 : 3, mode, name, limits, p, err));
+		return truncated(in, err);
+	TRY(choose_output(r, name, err));
+	int beside = jpeg_has_multiple_scans(d) ? 2 * d->num_components : 1; /* all coefficients, or a few rows */
+	TRY(picture_new(a, in, d->image_width, d->image_height, d->num_components == 1 ? 1 : 3, beside, r->mode, p, err));
 	*orientation = orientation_of(d);
 	d->dct_method = JDCT_ISLOW;
 	d->do_fancy_upsampling = TRUE;
 	if (!jpeg_start_decompress(d))
-		return truncated(name, size, err);
+		return truncated(in, err);
 	arena_mark here = arena_here(a);
 	uint8_t *row = d->out_color_components == 4 ? arena_get(a, d->output_width, 4) : NULL;
 	if (d->out_color_components == 4 && !row)
@@ -187,18 +177,17 @@ static rebus_status read_picture(reader *r, arena *a, size_t size, const char *n
 		uint8_t *to = p->pixels + (size_t)d->output_scanline * (size_t)p->width * (size_t)p->channels;
 		JSAMPROW line = row ? row : to;
 		if (jpeg_read_scanlines(d, &line, 1) != 1)
-			return truncated(name, size, err);
+			return truncated(in, err);
 		if (row)
-			cmyk_row(row, to, (size_t)p->width);
+			for (int32_t x = 0; x < p->width; x++)
+				picture_cmyk(row + 4 * (size_t)x, true, to + 3 * (size_t)x);
 	}
 	arena_release(a, here);
 done:
 	return status;
 }
 
-rebus_status picture_jpeg(arena *a, const uint8_t *bytes, size_t size, const char *name, const picture_limits *limits,
-                          picture *out,
-                          int *orientation, rebus_error *err)
+rebus_status picture_jpeg(arena *a, const picture_source *in, picture *out, int *orientation, rebus_error *err)
 {
 	reader r;
 	picture p = {0};
@@ -207,14 +196,14 @@ rebus_status picture_jpeg(arena *a, const uint8_t *bytes, size_t size, const cha
 	r.errors.error_exit = fail;
 	r.errors.output_message = say_nothing;
 	r.errors.emit_message = count_warning;
-	r.scans = limits->scans;
+	r.scans = in->limits.scans;
 	if (setjmp(r.jump)) {
 		jpeg_destroy_decompress(&r.d); /* what it has by now */
-		return error_set(err, REBUS_MEMORY, "%s: libjpeg cannot start: %s", name, r.text);
+		return error_set(err, REBUS_MEMORY, "%s: libjpeg cannot start: %s", in->name, r.text);
 	}
 	jpeg_create_decompress(&r.d);
-	open_source(&r, bytes, size);
-	rebus_status status = read_picture(&r, a, size, name, limits, &p, orientation, err);
+	open_source(&r, in->bytes, in->size);
+	rebus_status status = read_picture(&r, a, in, &p, orientation, err);
 	jpeg_destroy_decompress(&r.d);
 	if (!status)
 		*out = p;

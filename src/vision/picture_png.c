@@ -9,8 +9,12 @@
  * tRNS names one colour as transparent (grey, RGB) or gives the palette's first entries an alpha. Pillow compares the low
  * byte of the named value with the 8-bit pixel it has made, whatever the depth was (mode 1: zero or not zero); so do we.
  *
- * Chunks that say nothing about pixels (text, profiles, gamma, ...) are skipped without being parsed. All checksums must
- * hold up to the last pixel. Errors come by longjmp to `jump`; everything that must survive it lives in `reader`.
+ * Chunks that say nothing about pixels or orientation (profiles, gamma, ...) are skipped without being parsed. All checksums
+ * must hold up to the last pixel; after it chunks need only be whole. Orientation is in one of, the first that is there:
+ *
+ *   eXIf: EXIF     text "Raw profile type exif": "\nexif\n  length\n" and EXIF in hexadecimal     text "XML:com.adobe.xmp"
+ *
+ * Errors come by longjmp to `jump`; everything that must survive it lives in `reader`.
  */
 #include "vision/picture.h"
 
@@ -69,8 +73,7 @@ static void feed(png_structp png, png_bytep to, size_t n)
 /* 5-byte names: four letters and a NUL, one after the other */
 static void skip_chunks(png_structp png)
 {
-	static const png_byte names[] = "bKGD\0cHRM\0gAMA\0hIST\0iCCP\0iTXt\0oFFs\0pCAL\0pHYs\0sBIT\0sCAL\0sPLT\0sRGB\0tEXt\0tIME\0"
-	                                "zTXt";
+	static const png_byte names[] = "bKGD\0cHRM\0gAMA\0hIST\0iCCP\0oFFs\0pCAL\0pHYs\0sBIT\0sCAL\0sPLT\0sRGB\0tIME";
 	png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, 0);
 	png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, names, (int)(sizeof(names) / 5));
 }
@@ -203,22 +206,23 @@ static rebus_status jumped(const reader *r, const char *name, rebus_error *err)
 	return error_set(err, REBUS_FORMAT, "%s: PNG cannot be decoded: %s", name, r->text);
 }
 
-static rebus_status read_picture(reader *r, arena *a, form *f, const char *name, const picture_limits *limits, picture *p,
-                                 rebus_error *err)
+static rebus_status read_picture(reader *r, arena *a, form *f, const picture_source *in, picture *p, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
+	const char *name = in->name;
 	if (setjmp(r->jump))
 		return jumped(r, name, err);
 	png_set_read_fn(r->png, r, feed);
 	png_set_crc_action(r->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
-	png_set_user_limits(r->png, (png_uint_32)limits->side, (png_uint_32)limits->side);
+	png_set_user_limits(r->png, (png_uint_32)in->limits.side, (png_uint_32)in->limits.side);
 	png_set_chunk_malloc_max(r->png, 1 << 20);
 	png_set_chunk_cache_max(r->png, 64);
 	skip_chunks(r->png);
 	png_read_info(r->png, r->info);
 	png_get_IHDR(r->png, r->info, &f->width, &f->height, &f->depth, &f->colour, &f->interlace, NULL, NULL);
 	const char *mode = form_find(f, r);
-	TRY(picture_new(a, f->width, f->height, f->planes, mode, name, limits, p, err));
+	int raw = f->interlace == PNG_INTERLACE_NONE ? 1 : f->depth == 16 ? 8 : 4; /* most bytes of a pixel before conversion */
+	TRY(picture_new(a, in, f->width, f->height, f->planes, raw, mode, p, err));
 	png_set_packing(r->png);
 	png_set_interlace_handling(r->png);
 	png_read_update_info(r->png, r->info);
@@ -230,36 +234,91 @@ done:
 	return status;
 }
 
-/* What follows the last pixel may be missing or damaged; it is read only because eXIf may stand there. */
-static int orientation_of(reader *r)
+/* ImageMagick's way to keep EXIF where there was no chunk for it: three lines, then hexadecimal digits in lines. */
+static int raw_profile(arena *a, const char *text)
+{
+	int lines = 0, found = 0, half = -1;
+	size_t n = 0;
+	arena_mark here = arena_here(a);
+	uint8_t *bytes = arena_get(a, strlen(text) / 2 + 1, 1);
+	for (; bytes && *text; text++) {
+		static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+		lines += *text == '\n';
+		const char *digit = lines > 2 ? strchr(digits, *text) : NULL;
+		if (!digit)
+			continue;
+		int value = (int)(digit - digits) % 16;
+		if (half >= 0)
+			bytes[n++] = (uint8_t)(half << 4 | value);
+		half = half < 0 ? value : -1;
+	}
+	if (bytes)
+		found = picture_exif(bytes, n);
+	arena_release(a, here);
+	return found;
+}
+
+static int orientation_in(const reader *r, arena *a)
 {
 	png_bytep exif = NULL;
 	png_uint_32 n = 0;
-	if (!setjmp(r->jump))
-		png_read_end(r->png, r->info);
-	if (!setjmp(r->jump) && png_get_eXIf_1(r->png, r->info, &n, &exif) && exif)
-		return picture_exif(exif, n);
-	return 0;
+	png_textp text = NULL;
+	int found = 0, xmp = 0;
+	int count = png_get_text(r->png, r->info, &text, NULL);
+	bool has_exif = png_get_eXIf_1(r->png, r->info, &n, &exif) && exif;
+	if (has_exif)
+		found = picture_exif(exif, n);
+	for (int i = 0; i < count; i++) {
+		if (!has_exif && !strcmp(text[i].key, "Raw profile type exif"))
+			found = raw_profile(a, text[i].text);
+		if (!strcmp(text[i].key, "XML:com.adobe.xmp"))
+			xmp = picture_xmp((const uint8_t *)text[i].text, text[i].text_length ? text[i].text_length : text[i].itxt_length);
+	}
+	return found ? found : xmp;
 }
 
-rebus_status picture_png(arena *a, const uint8_t *bytes, size_t size, const char *name, const picture_limits *limits,
-                         picture *out,
-                         int *orientation, rebus_error *err)
+/* What follows the last pixel may be missing or damaged; it is read because EXIF and text may stand there. */
+static int orientation_of(reader *r, arena *a)
 {
-	reader r = {.bytes = bytes, .size = size};
+	if (!setjmp(r->jump))
+		png_read_end(r->png, r->info);
+	return setjmp(r->jump) ? 0 : orientation_in(r, a);
+}
+
+/* Whether a chunk that begins after the last pixel (`from`) is cut off: the reference reads them all, up to a next frame. */
+static bool tail_is_cut(const picture_source *in, size_t from)
+{
+	for (size_t at = 8; in->size - at >= 8;) {
+		const uint8_t *p = in->bytes + at;
+		size_t length = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+		if (at >= from && (!memcmp(p + 4, "IEND", 4) || !memcmp(p + 4, "fcTL", 4)))
+			return false;
+		if (in->size - at - 8 < length)
+			return at >= from;
+		at += 8 + length;
+		at += in->size - at < 4 ? in->size - at : 4;
+	}
+	return false;
+}
+
+rebus_status picture_png(arena *a, const picture_source *in, picture *out, int *orientation, rebus_error *err)
+{
+	reader r = {.bytes = in->bytes, .size = in->size};
 	form f = {0};
 	picture p = {0};
 	if (setjmp(r.jump))
-		return error_set(err, REBUS_MEMORY, "%s: libpng cannot start: %s", name, r.text);
+		return error_set(err, REBUS_MEMORY, "%s: libpng cannot start: %s", in->name, r.text);
 	r.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r, fail, warn);
 	r.info = r.png ? png_create_info_struct(r.png) : NULL;
 	if (!r.info) {
 		png_destroy_read_struct(&r.png, NULL, NULL);
-		return error_memory(err, name);
+		return error_memory(err, in->name);
 	}
-	rebus_status status = read_picture(&r, a, &f, name, limits, &p, err);
+	rebus_status status = read_picture(&r, a, &f, in, &p, err);
+	if (!status && tail_is_cut(in, r.at))
+		status = error_set(err, REBUS_FORMAT, "%s: PNG ends inside a chunk, after %zu bytes", in->name, in->size);
 	if (!status) {
-		*orientation = orientation_of(&r);
+		*orientation = orientation_of(&r, a);
 		*out = p;
 	}
 	png_destroy_read_struct(&r.png, &r.info, NULL);
