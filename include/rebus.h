@@ -88,6 +88,7 @@ typedef struct rebus_model rebus_model;
 typedef struct rebus_model_options {
 	const rebus_allocator *allocator; /* NULL: malloc and free */
 	bool copy;                        /* read the weights into memory instead of mapping the file */
+	bool trainable;                   /* weights are copied as f32, where training changes them */
 	const char *cpu;                  /* highest level to use: "portable", "avx2", "avx512"; NULL: the environment's REBUS_CPU, else the best */
 	uint8_t reserved[64];             /* zero */
 } rebus_model_options;

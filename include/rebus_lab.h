@@ -116,6 +116,44 @@ REBUS_API rebus_status rebus_pieces_json(const char *line, size_t size,
                                          rebus_status (*on_piece)(void *user, rebus_piece_kind kind, const char *text, rebus_error *err),
                                          void *user, rebus_error *err);
 
+/* ------------------------------------------------------------------------------------------------ training */
+/*
+ * A recipe is everything that decides a training run: names with values, as `rebus train --help` lists them. Values from a
+ * JSON file and from set add up; the last said counts.
+ */
+typedef struct rebus_recipe rebus_recipe;
+REBUS_API rebus_status rebus_recipe_new(rebus_recipe **out, rebus_error *err);
+REBUS_API void rebus_recipe_free(rebus_recipe *recipe);
+REBUS_API rebus_status rebus_recipe_read(rebus_recipe *recipe, const char *path, rebus_error *err); /* a JSON object */
+REBUS_API rebus_status rebus_recipe_set(rebus_recipe *recipe, const char *name, const char *value, rebus_error *err);
+/* The options there are, by number; false past the last. fallback: as text, "" none. */
+typedef struct rebus_recipe_option {
+	const char *name, *help, *source, *words; /* words: of a choice, apart by |; NULL: a text or a number */
+	double low, high, fallback;
+	bool number, whole;
+} rebus_recipe_option;
+REBUS_API bool rebus_recipe_option_at(size_t number, rebus_recipe_option *out);
+
+typedef struct rebus_train_state {
+	int64_t step, steps, epoch, samples; /* samples: in this call */
+	double seconds, loss, rate, norm;    /* of this call; of the last step: its loss, learning rate, norm of the gradient */
+	bool evaluated;                      /* in this step: */
+	double score, score_loss, best;      /* share that was right; mean loss; the best score so far */
+	int64_t best_at, skipped;            /* the step of that; samples that could not be read */
+	const char *warning;                 /* one line about this step, or NULL */
+	bool resumed, finished;
+} rebus_train_state;
+typedef struct rebus_train_options {
+	int threads;                /* 0: what affinity and the container's quota give */
+	const char *cpu;            /* as in rebus_model_options */
+	void (*on_step)(void *user, const rebus_train_state *state); /* after every step; NULL: none */
+	bool (*stop)(void *user);   /* asked within and between steps; true saves a state and ends with CANCELLED */
+	void *user;
+	uint8_t reserved[64];       /* zero */
+} rebus_train_options;
+/* Trains until the recipe's end; goes on from OUT/state.safetensors where there is one. options NULL: the defaults. */
+REBUS_API rebus_status rebus_train(const rebus_recipe *recipe, const rebus_train_options *options, rebus_train_state *out, rebus_error *err);
+
 #ifdef __cplusplus
 }
 #endif

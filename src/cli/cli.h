@@ -41,6 +41,10 @@ typedef struct cli_piece {
 	const char *name; /* in an index; NULL: the text */
 } cli_piece;
 
+typedef struct cli_setting {
+	const char *name, *value;
+} cli_setting;
+
 /* Grows by doubling; items of one size. */
 typedef struct cli_list {
 	void *items;
@@ -52,6 +56,7 @@ typedef struct cli_request {
 	const char *model, *cpu, *load, *batch, *inputs, *out, *files, *positions, *backend, *plain, *batching, *labels_file, *templates_file;
 	cli_list pieces; /* cli_piece, in the order given */
 	cli_list labels, templates; /* const char * */
+	cli_list settings; /* cli_setting: options of a recipe, in the order given */
 	bool json, quiet, raw, bare, hidden_states, ignore_eos, profile, weights, restart, help;
 	int64_t threads, height, width, max_patches, max_tokens, top, top_k, seed, repeat, copies, batch_size, batch_tokens;
 	double temperature, top_p;
@@ -67,11 +72,12 @@ enum {
 	CLI_SEARCH = 32,
 	CLI_TOKENS = 64,
 	CLI_TRACE = 128,
-	CLI_ALL = 255
+	CLI_ALL = 255,  /* those that take a model and inputs */
+	CLI_TRAIN = 256 /* its options are a recipe's, apart from a few */
 };
 
 /* What an argument that is no option means. */
-typedef enum { PLAIN_NONE, PLAIN_PICTURES, PLAIN_TEXT, PLAIN_INDEX, PLAIN_MODEL } cli_plain;
+typedef enum { PLAIN_NONE, PLAIN_PICTURES, PLAIN_TEXT, PLAIN_INDEX, PLAIN_MODEL, PLAIN_RECIPE } cli_plain;
 
 typedef struct cli_command {
 	const char *name;
@@ -85,7 +91,7 @@ typedef struct cli_command {
 	rebus_status (*run)(const cli_request *r, rebus_error *err);
 } cli_command;
 
-extern const cli_command cli_ask, cli_bench, cli_classify, cli_embed, cli_inspect, cli_search, cli_tokens, cli_trace;
+extern const cli_command cli_ask, cli_bench, cli_classify, cli_embed, cli_inspect, cli_search, cli_tokens, cli_trace, cli_train;
 
 rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_request *out, rebus_error *err);
 void cli_request_free(cli_request *r);

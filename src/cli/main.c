@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const cli_command *const commands[] = {&cli_ask, &cli_classify, &cli_embed, &cli_search, &cli_tokens, &cli_inspect,
-                                              &cli_trace, &cli_bench};
+                                              &cli_trace, &cli_bench, &cli_train};
 
 static cli_out text; /* what --help collects; print has no room for an argument */
 
@@ -50,7 +50,10 @@ static void command_help(const cli_command *c)
 {
 	print("rebus %s - %s\n\nUsage: rebus %s [options] %s\n\n", c->name, c->summary, c->name, c->usage);
 	print_paragraph(c->about);
-	print("\nOptions (the model that comes with rebus for this command: models/%s):\n", c->model);
+	if (c->model)
+		print("\nOptions (the model that comes with rebus for this command: models/%s):\n", c->model);
+	else
+		print("\nOptions:\n");
 	cli_print_options(c->bit, print);
 	print("\nExamples:\n");
 	for (const char *p = c->examples; *p;) {

@@ -109,15 +109,15 @@ static const option table[] = {
 	 "timed runs after one to warm up; the median is printed (default: 5)"},
 	{"--copies", 0, WHOLE, CLI_BENCH, FIELD(copies), "N", 1, 4096, "run the input N times packed in one pass (default: 1)"},
 	{"--profile", 0, FLAG, CLI_BENCH, FIELD(profile), NULL, 0, 0, "also print the steps that cost most"},
-	{"--json", 0, FLAG, CLI_ALL, FIELD(json), NULL, 0, 0,
+	{"--json", 0, FLAG, CLI_ALL | CLI_TRAIN, FIELD(json), NULL, 0, 0,
 	 "print the result as JSON; with --batch or several files one value a line"},
-	{"--threads", 't', WHOLE, CLI_ALL, FIELD(threads), "N", 1, 1024, "threads (default: the processors this process may use)"},
-	{"--cpu", 0, CHOICE, CLI_ALL, FIELD(cpu), "portable|avx2|avx512|neon", 0, 0,
+	{"--threads", 't', WHOLE, CLI_ALL | CLI_TRAIN, FIELD(threads), "N", 1, 1024, "threads (default: the processors this process may use)"},
+	{"--cpu", 0, CHOICE, CLI_ALL | CLI_TRAIN, FIELD(cpu), "portable|avx2|avx512|neon", 0, 0,
 	 "highest instruction set to use (default: $REBUS_CPU, else the best there is)"},
 	{"--load", 0, CHOICE, CLI_ALL, FIELD(load), "map|copy", 0, 0,
 	 "map the weights, or read them into memory, where later changes of the file do no harm (default: map)"},
-	{"--quiet", 'q', FLAG, CLI_ALL, FIELD(quiet), NULL, 0, 0, "no warnings and no progress on standard error"},
-	{"--help", 'h', FLAG, CLI_ALL, FIELD(help), NULL, 0, 0, "this text"},
+	{"--quiet", 'q', FLAG, CLI_ALL | CLI_TRAIN, FIELD(quiet), NULL, 0, 0, "no warnings and no progress on standard error"},
+	{"--help", 'h', FLAG, CLI_ALL | CLI_TRAIN, FIELD(help), NULL, 0, 0, "this text"},
 };
 
 /* Options of the design whose models or commands are not here yet. */
@@ -252,6 +252,28 @@ static rebus_status add_text(cli_list *to, const char *text, rebus_error *err)
 	return REBUS_OK;
 }
 
+/* Any --NAME VALUE of rebus train is the recipe's, which knows what it takes. */
+static rebus_status add_setting(cli_request *out, const char *name, const char *value, rebus_error *err)
+{
+	if (!value)
+		return cli_error(err, REBUS_MISUSE, "--%s: its value is missing", name);
+	cli_setting *s = cli_list_add(&out->settings, sizeof *s);
+	if (!s)
+		return cli_no_memory(err);
+	*s = (cli_setting){name, value};
+	return REBUS_OK;
+}
+
+/* The recipe's own spelling of an option; NULL: it has none of that name. */
+static const char *recipe_name(const char *name)
+{
+	rebus_recipe_option o;
+	for (size_t i = 0; rebus_recipe_option_at(i, &o); i++)
+		if (!strcmp(name, o.name))
+			return o.name;
+	return NULL;
+}
+
 static rebus_status set(const option *o, const char *value, cli_request *out, rebus_error *err)
 {
 	switch (o->kind) {
@@ -292,7 +314,7 @@ static rebus_status plain(const cli_command *c, const char *text, cli_request *o
 		                 text, c->name);
 	if (out->plain)
 		return cli_error(err, REBUS_MISUSE, "%.80s: a second plain argument, expected one (%s); quote a text with blanks", text,
-		                 c->plain == PLAIN_TEXT ? "the text" : c->plain == PLAIN_INDEX ? "the index" : "the model");
+		                 c->plain == PLAIN_TEXT ? "the text" : c->plain == PLAIN_INDEX ? "the index" : c->plain == PLAIN_RECIPE ? "the recipe" : "the model");
 	out->plain = text;
 	return REBUS_OK;
 }
@@ -328,7 +350,10 @@ rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_re
 			continue;
 		}
 		const option *o = find(command, argv[i], name, sizeof name, &value);
-		if (!o)
+		const char *setting = !o && command->bit == CLI_TRAIN && name[1] == '-' ? recipe_name(name + 2) : NULL;
+		if (setting)
+			status = add_setting(out, setting, value ? value : i + 1 < argc ? argv[++i] : NULL, err);
+		else if (!o)
 			status = unknown_option(command, name, err);
 		else if (o->kind == FLAG && value)
 			status = cli_error(err, REBUS_MISUSE, "%s: a flag, expected no value", argv[i]);
@@ -347,7 +372,10 @@ void cli_request_free(cli_request *r)
 	cli_list_free(&r->pieces);
 	cli_list_free(&r->labels);
 	cli_list_free(&r->templates);
+	cli_list_free(&r->settings);
 }
+
+enum { OPTION_COLUMN = 30 };
 
 /* Words of text from `column` on, in lines of at most 100 columns. */
 static void print_wrapped(const char *text, size_t column, int (*print)(const char *format, ...))
@@ -366,9 +394,27 @@ static void print_wrapped(const char *text, size_t column, int (*print)(const ch
 	print("\n");
 }
 
+/* The recipe's table, in the same form. */
+static void print_recipe(int (*print)(const char *format, ...))
+{
+	rebus_recipe_option o;
+	for (size_t i = 0; rebus_recipe_option_at(i, &o); i++) {
+		char head[80], help[400];
+		snprintf(head, sizeof head, "      --%s %s", o.name, o.words ? o.words : o.number ? "N" : "TEXT");
+		if (o.number)
+			snprintf(help, sizeof help, "%s (default: %g)", o.help, o.fallback);
+		else
+			snprintf(help, sizeof help, "%s", o.help);
+		print("%-*s", OPTION_COLUMN, head);
+		if (strlen(head) >= OPTION_COLUMN - 1)
+			print("\n%*s", OPTION_COLUMN, "");
+		print_wrapped(help, OPTION_COLUMN, print);
+	}
+}
+
 void cli_print_options(unsigned bit, int (*print)(const char *format, ...))
 {
-	enum { COLUMN = 30 };
+	enum { COLUMN = OPTION_COLUMN };
 	for (size_t i = 0; i < CLI_COUNT(table); i++) {
 		const option *o = &table[i];
 		char head[80];
@@ -384,4 +430,6 @@ void cli_print_options(unsigned bit, int (*print)(const char *format, ...))
 			print("%-*s", COLUMN, head);
 		print_wrapped(o->help, COLUMN, print);
 	}
+	if (bit == CLI_TRAIN)
+		print_recipe(print);
 }

@@ -196,11 +196,37 @@ static void turn(const char *from, char *to, size_t size, int64_t out, int64_t i
 			memcpy(to + (size_t)(o * in + i) * size, from + (size_t)(i * out + o) * size, size);
 }
 
+/* In f32, of its own and aligned; one tensor bound twice (tied weights) is one copy. */
+static rebus_status place_own(const binding *b, const tensor_info *t, matrix *m)
+{
+	float **own = &b->job->own[t->number];
+	if (!*own) {
+		const float *f32;
+		rebus_status status = bind_f32(b->a, t, &f32, b->err);
+		if (status)
+			return status;
+		*own = (float *)(uintptr_t)f32;
+		if (b->row->kind == WEIGHT_TURNED) {
+			*own = arena_get(b->a, t->size / dtype_size(m->type), sizeof **own);
+			if (!*own)
+				return error_memory(b->err, t->name);
+			turn((const char *)f32, (char *)*own, sizeof **own, m->out, m->in);
+		}
+	}
+	m->data = *own;
+	m->type = DT_F32;
+	return REBUS_OK;
+}
+
 /* Where the data is to be used: in the file, or in a copy. */
 static rebus_status place(const binding *b, const tensor_info *t, matrix *m)
 {
 	size_t size = dtype_size(m->type);
 	weight_kind kind = b->row->kind;
+	m->name = t->name;
+	m->turned = kind == WEIGHT_TURNED;
+	if (b->job->own)
+		return place_own(b, t, m);
 	bool vector = kind == WEIGHT_BIAS || kind == WEIGHT_VECTOR || kind == WEIGHT_SCALAR;
 	if (vector || (kind == WEIGHT_TABLE && m->type != DT_F32)) {
 		const float *f32;
@@ -235,6 +261,7 @@ static rebus_status put(const binding *b, const tensor_info *t, const matrix *m,
 			                 "%.120s: %" PRId64 " numbers, want as many as its weight has outputs (%" PRId64 ")", t->name, m->out,
 			                 part < w->parts ? w->part[part].out : 0);
 		w->bias[part] = m->data;
+		w->bias_name[part] = t->name;
 		return REBUS_OK;
 	}
 	if (part != w->parts)

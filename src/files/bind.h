@@ -55,6 +55,9 @@ typedef struct weight_row {
 	int32_t part;    /* 0, 1, 2 */
 	int32_t when;    /* WEIGHT_IF: the row counts only if that flag is set; 0: always */
 	bool optional;   /* absent: the weight keeps parts == 0; a bias: passed over if its matrix is absent */
+	/* For new weights: sides of 1 before and after what out and in say; an optional one is made where the architecture's name ends so */
+	int32_t lead, trail;
+	const char *only;
 } weight_row;
 
 enum { WEIGHT_ANY = -1 };
@@ -74,6 +77,7 @@ typedef struct bind_job {
 	size_t layer_size;
 	int64_t layer_first, layer_count; /* {i} runs from layer_first */
 	uint8_t *used;                    /* bind_used's, or NULL */
+	float **own;                      /* [tensors], cleared: all data is copied into the arena as f32, to be changed there; NULL: not */
 } bind_job;
 
 /* Fails with SHAPE (missing, wrong sides), UNSUPPORTED (dtype), MEMORY; the structs then hold some of the weights. */

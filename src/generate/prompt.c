@@ -265,6 +265,22 @@ rebus_status rebus_prompt_image_rgb(rebus_prompt *p, const uint8_t *rgb, int32_t
 	return process(p, &pic, "picture", err);
 }
 
+rebus_status prompt_grid(const rebus_model *m, arena *a, const picture *in, grid_picture *out, rebus_error *err)
+{
+	const tower_shape *t = m->vision.f ? m->vision.f->tower(m->vision.config) : NULL;
+	rebus_prompt p = {.m = m, .positions = t ? t->resample : GRID_NONE};
+	rebus_status status = reads_pictures(&p, err);
+	if (status)
+		return status;
+	grid_picture g = {.positions = p.positions};
+	status = vision_process(a, m->pictures, in, VISION_TORCHVISION, NULL, &g.px, err);
+	if (!status)
+		status = make_grid(&p, &g, err);
+	if (!status)
+		*out = g;
+	return status;
+}
+
 int32_t prompt_texts(const rebus_prompt *p)
 {
 	int32_t n = 0;

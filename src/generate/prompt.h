@@ -61,6 +61,8 @@ int32_t prompt_texts(const rebus_prompt *p);
 rebus_status prompt_pair(rebus_prompt *p, const char *text, size_t size, rebus_error *err);
 /* Adds values that are processed already ([channels, height, width], copied). padded: of grid_picture. */
 rebus_status prompt_add_pixels(rebus_prompt *p, const float *data, int32_t channels, int32_t height, int32_t width, int32_t padded, rebus_error *err);
+/* A decoded picture as a run reads it, without a prompt; its values lie in a. */
+rebus_status prompt_grid(const rebus_model *m, arena *a, const picture *in, grid_picture *out, rebus_error *err);
 /* How many rows the features of a picture have, by the family's pick rule. */
 int64_t prompt_feature_rows(const rebus_model *m, const grid_picture *g);
 

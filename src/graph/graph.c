@@ -266,6 +266,12 @@ void graph_keep(graph *g, node_id id)
 		g->nodes[id].keep = true;
 }
 
+void graph_unkeep(graph *g, node_id id)
+{
+	if (id > 0 && id <= g->node_count)
+		g->nodes[id].keep = false;
+}
+
 void graph_rename(graph *g, node_id id, const char *name)
 {
 	if (id > 0 && id <= g->node_count)

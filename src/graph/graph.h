@@ -101,6 +101,7 @@ int32_t graph_spaces(const graph *g);
 int32_t graph_slots(const graph *g);
 node_id graph_find(const graph *g, const char *name); /* the last node of that name, 0 none */
 void graph_keep(graph *g, node_id id);                /* an output: its rows are there after the run */
+void graph_unkeep(graph *g, node_id id);              /* no output any more */
 void graph_rename(graph *g, node_id id, const char *name);
 void graph_freeze(graph *g, node_id id);              /* no gradient for this node, and none through it */
 
@@ -136,6 +137,8 @@ node_id graph_attend(graph *g, const char *name, node_id q, node_id k, node_id v
 node_id graph_softmax(graph *g, const char *name, node_id x);
 /* Mean over rows with target >= 0 of log sum exp(x) - x[target]; target: a column of width 1, negative = ignored. [1, 1] */
 node_id graph_cross_entropy(graph *g, const char *name, node_id x, slot target);
+/* With labels smoothed (Szegedy et al. 2016, section 7): the target's share is 1 - smooth, every class has smooth / width besides. */
+node_id graph_cross_entropy_smooth(graph *g, const char *name, node_id x, slot target, float smooth);
 node_id graph_column_sum(graph *g, const char *name, node_id x);                                 /* [1, width] */
 
 /*

@@ -2,7 +2,7 @@
  * op_loss.c - softmax, mean cross-entropy, column sums, and their gradients.
  *
  *   softmax             in: x                      softmax_back        in: y, dy
- *   entropy_rows        in: x; column attr.at -> [log sum exp x, x[target]] a row
+ *   entropy_rows        in: x; column attr.at -> [log sum exp x, (1 - e) x[target] + e mean(x)] a row, e = attr.factor
  *   cross_entropy       in: x, entropy_rows        cross_entropy_back  in: x, dL; column attr.at
  *   column_sum          in: x -> [1, width]; its gradient is the row repeated (spread)
  *
@@ -89,6 +89,14 @@ static int64_t rows_tasks(const step *s)
 	return ceil_div(s->rows, rows_block(s));
 }
 
+static float mean(const float *x, int64_t n)
+{
+	double sum = 0;
+	for (int64_t i = 0; i < n; i++)
+		sum += (double)x[i];
+	return (float)(sum / (double)n);
+}
+
 static void rows_forward(const step *s, int64_t task, void *scratch)
 {
 	(void)scratch;
@@ -97,8 +105,11 @@ static void rows_forward(const step *s, int64_t task, void *scratch)
 	for (int64_t r = task * block; r < r1; r++) {
 		const float *x = s->in[0] + r * s->ld[0];
 		bool counts = target[r] >= 0;
+		float smooth = s->n->a.factor;
 		s->out[r * s->ldo] = counts ? s->k->log_sum_exp(s->in_width[0], x) : 0.0f;
 		s->out[r * s->ldo + 1] = counts ? x[target[r]] : 0.0f;
+		if (counts && smooth > 0)
+			s->out[r * s->ldo + 1] = (1 - smooth) * x[target[r]] + smooth * mean(x, s->in_width[0]);
 	}
 }
 
@@ -135,16 +146,16 @@ static void entropy_gradient(graph *g, node_id self, node_id d)
 {
 	node n = *graph_node(g, self);
 	if (graph_needs(g, n.in[0]))
-		graph_flow(g, n.in[0], graph_append(g, &op_cross_entropy_back, NULL, (node_id[]){n.in[0], d}, 2, NULL, &(attr){.at = n.a.at}));
+		graph_flow(g, n.in[0], graph_append(g, &op_cross_entropy_back, NULL, (node_id[]){n.in[0], d}, 2, NULL, &(attr){.at = n.a.at, .factor = n.a.factor}));
 }
 
-/* dx = (softmax(x) - onehot) dL / n */
+/* dx = (softmax(x) - (1 - e) onehot - e / width) dL / n */
 static void entropy_back_forward(const step *s, int64_t task, void *scratch)
 {
 	(void)scratch;
 	const int32_t *target = step_at(s, s->n->a.at);
 	int64_t block = step_row_block(s), r1 = int_min(s->rows, (task + 1) * block), n = target_count(target, s->rows), w = s->n->width;
-	float scale = n ? s->in[1][0] / (float)n : 0.0f;
+	float scale = n ? s->in[1][0] / (float)n : 0.0f, smooth = s->n->a.factor;
 	for (int64_t r = task * block; r < r1; r++) {
 		float *out = s->out + r * s->ldo;
 		if (target[r] < 0) {
@@ -152,7 +163,9 @@ static void entropy_back_forward(const step *s, int64_t task, void *scratch)
 			continue;
 		}
 		s->k->softmax(1, w, s->in[0] + r * s->ld[0], s->ld[0], out, s->ldo);
-		out[target[r]] -= 1.0f;
+		out[target[r]] -= 1.0f - smooth;
+		for (int64_t i = 0; i < w && smooth > 0; i++)
+			out[i] -= smooth / (float)w;
 		s->k->scale(w, scale, out, out);
 	}
 }
@@ -163,7 +176,12 @@ const op op_cross_entropy_back = {
 
 node_id graph_cross_entropy(graph *g, const char *name, node_id x, slot target)
 {
-	attr a = {.at = target};
+	return graph_cross_entropy_smooth(g, name, x, target, 0);
+}
+
+node_id graph_cross_entropy_smooth(graph *g, const char *name, node_id x, slot target, float smooth)
+{
+	attr a = {.at = target, .factor = smooth};
 	node_id rows = graph_append(g, &op_entropy_rows, name, &x, 1, NULL, &a);
 	return graph_append(g, &op_cross_entropy, name, (node_id[]){x, rows}, 2, NULL, &a);
 }

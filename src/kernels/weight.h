@@ -15,6 +15,8 @@ typedef struct matrix {
 	const void *data; /* row-major [out, in] */
 	dtype type;
 	int64_t out, in;
+	const char *name; /* the tensor's in the checkpoint */
+	bool turned;      /* the checkpoint has it as [in, out] */
 } matrix;
 
 typedef struct weight {
@@ -22,6 +24,7 @@ typedef struct weight {
 	int32_t parts;
 	matrix part[WEIGHT_PARTS];
 	const float *bias[WEIGHT_PARTS]; /* [part's out] or NULL */
+	const char *bias_name[WEIGHT_PARTS];
 	const float *f32;                /* vectors and scalars: their values in f32; else NULL */
 	int64_t out, in;                 /* out summed over the parts */
 } weight;

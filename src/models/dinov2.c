@@ -56,10 +56,10 @@ static const field fields[] = {
 #define LAYER "{p}encoder.layer.{i}."
 
 static const weight_row rows[] = {
-	WEIGHT_ROW(VECTOR, "{p}embeddings.cls_token", V(class_row), .out = D(hidden)),
-	WEIGHT_ROW(TABLE, "{p}embeddings.register_tokens", V(registers), .out = D(registers), .in = D(hidden),
+	WEIGHT_ROW(VECTOR, "{p}embeddings.cls_token", V(class_row), .out = D(hidden), .lead = 2),
+	WEIGHT_ROW(TABLE, "{p}embeddings.register_tokens", V(registers), .out = D(registers), .in = D(hidden), .lead = 1,
 		.when = WEIGHT_IF(dinov2_config, with_registers)),
-	WEIGHT_ROW(TABLE, "{p}embeddings.position_embeddings", V(position), .out = D(positions), .in = D(hidden)),
+	WEIGHT_ROW(TABLE, "{p}embeddings.position_embeddings", V(position), .out = D(positions), .in = D(hidden), .lead = 1),
 	WEIGHT_ROW(CONV, "{p}embeddings.patch_embeddings.projection.weight", V(patch), .out = D(hidden), .in = D(patch_width)),
 	WEIGHT_ROW(BIAS, "{p}embeddings.patch_embeddings.projection.bias", V(patch), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, LAYER "norm1.weight", L(norm1), .out = D(hidden)),
@@ -86,8 +86,8 @@ static const weight_row rows[] = {
 	WEIGHT_ROW(VECTOR, LAYER "layer_scale2.lambda1", L(scale2), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}layernorm.weight", V(norm), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}layernorm.bias", V(norm_bias), .out = D(hidden)),
-	WEIGHT_ROW(LINEAR, "classifier.weight", V(classifier), .out = WEIGHT_ANY, .in = D(pooled), .optional = true),
-	WEIGHT_ROW(BIAS, "classifier.bias", V(classifier), .out = WEIGHT_ANY, .optional = true),
+	WEIGHT_ROW(LINEAR, "classifier.weight", V(classifier), .out = WEIGHT_ANY, .in = D(pooled), .optional = true, .only = "ForImageClassification"),
+	WEIGHT_ROW(BIAS, "classifier.bias", V(classifier), .out = WEIGHT_ANY, .optional = true, .only = "ForImageClassification"),
 };
 
 static rebus_status derive(arena *a, void *config, rebus_error *err)

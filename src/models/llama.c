@@ -75,7 +75,7 @@ static const weight_row rows[] = {
 	WEIGHT_ROW(LINEAR, LAYER "mlp.down_proj.weight", L(down), .out = D(hidden), .in = D(mlp)),
 	WEIGHT_ROW(BIAS, LAYER "mlp.down_proj.bias", L(down), .out = D(hidden), .when = MLP_BIASED),
 	WEIGHT_ROW(VECTOR, "{p}norm.weight", V(norm), .out = D(hidden)),
-	WEIGHT_ROW(LINEAR, "lm_head.weight|language_model.lm_head.weight", V(head), .out = D(vocabulary), .in = D(hidden), .optional = true),
+	WEIGHT_ROW(LINEAR, "lm_head.weight|language_model.lm_head.weight", V(head), .out = D(vocabulary), .in = D(hidden), .optional = true, .only = ""),
 };
 
 static rebus_status derive(arena *a, void *config, rebus_error *err)

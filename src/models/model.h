@@ -18,6 +18,7 @@ struct rebus_model {
 	component self, vision, text; /* vision and text may be self; f NULL: none */
 	safetensors *weights;
 	uint8_t *used;
+	float **own; /* [tensors]: trainable values; NULL: the model is read-only */
 	processor *pictures;       /* NULL: the folder has none */
 	tokenizer *words;          /* NULL: the folder has none */
 	template_program *chat;    /* NULL: the folder has none */
@@ -31,5 +32,10 @@ struct rebus_model {
 
 void model_warn(struct rebus_model *m, const char *text);
 rebus_status model_labels(struct rebus_model *m, const json *config, rebus_error *err);
+
+/* The configuration alone: no weights, processor or tokenizer. */
+rebus_status model_open_config(const char *folder, struct rebus_model **out, rebus_error *err);
+/* New weights for such a model, drawn by seed, written to path (.safetensors). */
+rebus_status model_write_fresh(const struct rebus_model *m, uint64_t seed, const char *path, rebus_error *err);
 
 #endif

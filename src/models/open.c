@@ -185,7 +185,8 @@ static rebus_status bind_component(struct rebus_model *m, component *c, const ch
 	const char *prefix = find_prefix(m, f, prefixes);
 	if (!c->weights || !prefix)
 		return error_memory(err, "weights");
-	bind_job job = {.from = m->weights, .prefix = prefix, .rows = f->rows, .count = f->row_count, .config = c->config, .into = c->weights, .used = m->used};
+	bind_job job = {.from = m->weights, .prefix = prefix, .rows = f->rows, .count = f->row_count, .config = c->config, .into = c->weights, .used = m->used,
+		.own = m->own};
 	if (f->layers_at != SIZE_MAX) {
 		job.layer_count = component_layers(c);
 		job.layer_size = sizeof(block_weights);
@@ -236,13 +237,17 @@ static rebus_status warn_unused(struct rebus_model *m, rebus_error *err)
 	return REBUS_OK;
 }
 
-static rebus_status read_weights(struct rebus_model *m, bool copy, rebus_error *err)
+static rebus_status read_weights(struct rebus_model *m, const rebus_model_options *o, rebus_error *err)
 {
 	rebus_status status;
-	TRY(safetensors_open(&m->mem, m->folder, copy ? LOAD_COPY : LOAD_MAP, &m->weights, err));
+	TRY(safetensors_open(&m->mem, m->folder, o->copy ? LOAD_COPY : LOAD_MAP, &m->weights, err));
 	m->used = bind_used(&m->mem, m->weights);
-	if (!m->used)
-		return error_memory(err, "weights");
+	if (o->trainable)
+		m->own = arena_zero(&m->mem, safetensors_count(m->weights) + 1, sizeof *m->own);
+	if (!m->used || (o->trainable && !m->own)) {
+		status = error_memory(err, "weights");
+		goto done;
+	}
 	const family *f = m->self.f;
 	TRY(bind_component(m, &m->self, f->prefixes, err));
 	if (f->tower)
@@ -388,7 +393,7 @@ static rebus_status pick_level(struct rebus_model *m, const char *asked, rebus_e
 	return REBUS_OK;
 }
 
-rebus_status rebus_model_open(const char *folder, const rebus_model_options *options, rebus_model **out, rebus_error *err)
+static rebus_status open_folder(const char *folder, const rebus_model_options *options, bool whole, rebus_model **out, rebus_error *err)
 {
 	rebus_model_options o = options ? *options : rebus_model_defaults();
 	rebus_status status;
@@ -403,16 +408,27 @@ rebus_status rebus_model_open(const char *folder, const rebus_model_options *opt
 	TRY(pick_level(m, o.cpu, err));
 	TRY(hub_folder(&m->mem, folder, &m->folder, err));
 	TRY(read_config(m, err));
-	if (m->config) {
-		TRY(read_weights(m, o.copy, err));
+	if (m->config && whole) {
+		TRY(read_weights(m, &o, err));
 		TRY(read_processor(m, err));
 	}
-	TRY(read_words(m, err));
+	if (whole)
+		TRY(read_words(m, err));
 	*out = m;
 	m = NULL;
 done:
 	rebus_model_close(m);
 	return status;
+}
+
+rebus_status rebus_model_open(const char *folder, const rebus_model_options *options, rebus_model **out, rebus_error *err)
+{
+	return open_folder(folder, options, true, out, err);
+}
+
+rebus_status model_open_config(const char *folder, rebus_model **out, rebus_error *err)
+{
+	return open_folder(folder, NULL, false, out, err);
 }
 
 void rebus_model_close(rebus_model *m)

@@ -96,7 +96,7 @@ static const weight_row tower_rows[] = {
 	CLIP_BLOCK_ROWS(siglip_tower_config),
 	WEIGHT_ROW(VECTOR, "{p}post_layernorm.weight", V(after), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}post_layernorm.bias", V(after_bias), .out = D(hidden)),
-	WEIGHT_ROW(VECTOR, "{p}head.probe", V(head.probe), .out = D(hidden), .when = HEAD),
+	WEIGHT_ROW(VECTOR, "{p}head.probe", V(head.probe), .out = D(hidden), .when = HEAD, .lead = 2),
 	WEIGHT_ROW(LINEAR, "{p}head.attention.in_proj_weight", V(head.in), .out = D(stacked), .in = D(hidden), .when = HEAD),
 	WEIGHT_ROW(BIAS, "{p}head.attention.in_proj_bias", V(head.in), .out = D(stacked), .when = HEAD),
 	WEIGHT_ROW(LINEAR, "{p}head.attention.out_proj.weight", V(head.out), .out = D(hidden), .in = D(hidden), .when = HEAD),

@@ -73,11 +73,12 @@ static const weight_row rows[] = {
 	WEIGHT_ROW(BIAS, "{p}embeddings.patch_embeddings.projection.bias", V(patch), .out = D(embed)),
 	WEIGHT_ROW(VECTOR, "{p}embeddings.norm.weight", V(embed_norm), .out = D(embed)),
 	WEIGHT_ROW(VECTOR, "{p}embeddings.norm.bias", V(embed_norm_bias), .out = D(embed)),
-	WEIGHT_ROW(TABLE, "{p}embeddings.position_embeddings", V(position), .out = D(positions), .in = D(embed), .when = WEIGHT_IF(swin_config, absolute)),
+	WEIGHT_ROW(TABLE, "{p}embeddings.position_embeddings", V(position), .out = D(positions), .in = D(embed), .when = WEIGHT_IF(swin_config, absolute),
+		.lead = 1),
 	WEIGHT_ROW(VECTOR, "{p}layernorm.weight", V(norm), .out = D(last)),
 	WEIGHT_ROW(VECTOR, "{p}layernorm.bias", V(norm_bias), .out = D(last)),
-	WEIGHT_ROW(LINEAR, "classifier.weight", V(classifier), .out = WEIGHT_ANY, .in = D(last), .optional = true),
-	WEIGHT_ROW(BIAS, "classifier.bias", V(classifier), .out = WEIGHT_ANY, .optional = true),
+	WEIGHT_ROW(LINEAR, "classifier.weight", V(classifier), .out = WEIGHT_ANY, .in = D(last), .optional = true, .only = "ForImageClassification"),
+	WEIGHT_ROW(BIAS, "classifier.bias", V(classifier), .out = WEIGHT_ANY, .optional = true, .only = "ForImageClassification"),
 };
 #undef V
 #undef D
@@ -98,7 +99,7 @@ static const weight_row stage_rows[] = {
 	WEIGHT_ROW(BIAS, SELF "key.bias", L(qkv), .out = D(hidden), .part = 1, .when = IF(key_bias)),
 	WEIGHT_ROW(BIAS, SELF "value.bias", L(qkv), .out = D(hidden), .part = 2, .when = IF(qkv_bias)),
 	WEIGHT_ROW(TABLE, SELF "relative_position_bias_table", L(table), .out = D(entries), .in = D(heads), .when = IF(first_version)),
-	WEIGHT_ROW(VECTOR, SELF "logit_scale", L(table_scale), .out = D(heads), .when = IF(second_version)),
+	WEIGHT_ROW(VECTOR, SELF "logit_scale", L(table_scale), .out = D(heads), .when = IF(second_version), .trail = 2),
 	WEIGHT_ROW(LINEAR, SELF "continuous_position_bias_mlp.0.weight", L(table_up), .out = WEIGHT_ANY, .in = WEIGHT_ANY, .when = IF(second_version)),
 	WEIGHT_ROW(BIAS, SELF "continuous_position_bias_mlp.0.bias", L(table_up), .out = WEIGHT_ANY, .when = IF(second_version)),
 	WEIGHT_ROW(LINEAR, SELF "continuous_position_bias_mlp.2.weight", L(table_down), .out = D(heads), .in = WEIGHT_ANY, .when = IF(second_version)),

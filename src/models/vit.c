@@ -54,9 +54,9 @@ static const field fields[] = {
 #define LAYER "{p}encoder.layer.{i}."
 
 static const weight_row rows[] = {
-	WEIGHT_ROW(VECTOR, "{p}embeddings.cls_token", V(class_row), .out = D(hidden)),
-	WEIGHT_ROW(VECTOR, "{p}embeddings.distillation_token", V(distillation_row), .out = D(hidden), .when = DISTILLED),
-	WEIGHT_ROW(TABLE, "{p}embeddings.position_embeddings", V(position), .out = D(positions), .in = D(hidden)),
+	WEIGHT_ROW(VECTOR, "{p}embeddings.cls_token", V(class_row), .out = D(hidden), .lead = 2),
+	WEIGHT_ROW(VECTOR, "{p}embeddings.distillation_token", V(distillation_row), .out = D(hidden), .when = DISTILLED, .lead = 2),
+	WEIGHT_ROW(TABLE, "{p}embeddings.position_embeddings", V(position), .out = D(positions), .in = D(hidden), .lead = 1),
 	WEIGHT_ROW(CONV, "{p}embeddings.patch_embeddings.projection.weight", V(patch), .out = D(hidden), .in = D(patch_width)),
 	WEIGHT_ROW(BIAS, "{p}embeddings.patch_embeddings.projection.bias", V(patch), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, LAYER "layernorm_before.weight", L(norm1), .out = D(hidden)),
@@ -77,14 +77,18 @@ static const weight_row rows[] = {
 	WEIGHT_ROW(BIAS, LAYER "output.dense.bias", L(down), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}layernorm.weight", V(norm), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}layernorm.bias", V(norm_bias), .out = D(hidden)),
-	WEIGHT_ROW(LINEAR, "{p}pooler.dense.weight", V(pooler), .out = D(pooled), .in = D(hidden), .optional = true),
-	WEIGHT_ROW(BIAS, "{p}pooler.dense.bias", V(pooler), .out = D(pooled), .optional = true),
-	WEIGHT_ROW(LINEAR, "classifier.weight", V(classifier), .out = WEIGHT_ANY, .in = D(hidden), .optional = true),
-	WEIGHT_ROW(BIAS, "classifier.bias", V(classifier), .out = WEIGHT_ANY, .optional = true),
-	WEIGHT_ROW(LINEAR, "cls_classifier.weight", V(class_head), .out = WEIGHT_ANY, .in = D(hidden), .when = DISTILLED, .optional = true),
-	WEIGHT_ROW(BIAS, "cls_classifier.bias", V(class_head), .out = WEIGHT_ANY, .when = DISTILLED, .optional = true),
-	WEIGHT_ROW(LINEAR, "distillation_classifier.weight", V(distillation_head), .out = WEIGHT_ANY, .in = D(hidden), .when = DISTILLED, .optional = true),
-	WEIGHT_ROW(BIAS, "distillation_classifier.bias", V(distillation_head), .out = WEIGHT_ANY, .when = DISTILLED, .optional = true),
+	WEIGHT_ROW(LINEAR, "{p}pooler.dense.weight", V(pooler), .out = D(pooled), .in = D(hidden), .optional = true, .only = "Model"),
+	WEIGHT_ROW(BIAS, "{p}pooler.dense.bias", V(pooler), .out = D(pooled), .optional = true, .only = "Model"),
+	WEIGHT_ROW(LINEAR, "classifier.weight", V(classifier), .out = WEIGHT_ANY, .in = D(hidden), .optional = true, .only = "ForImageClassification"),
+	WEIGHT_ROW(BIAS, "classifier.bias", V(classifier), .out = WEIGHT_ANY, .optional = true, .only = "ForImageClassification"),
+	WEIGHT_ROW(LINEAR, "cls_classifier.weight", V(class_head), .out = WEIGHT_ANY, .in = D(hidden), .when = DISTILLED, .optional = true,
+		.only = "WithTeacher"),
+	WEIGHT_ROW(BIAS, "cls_classifier.bias", V(class_head), .out = WEIGHT_ANY, .when = DISTILLED, .optional = true,
+		.only = "WithTeacher"),
+	WEIGHT_ROW(LINEAR, "distillation_classifier.weight", V(distillation_head), .out = WEIGHT_ANY, .in = D(hidden), .when = DISTILLED, .optional = true,
+		.only = "WithTeacher"),
+	WEIGHT_ROW(BIAS, "distillation_classifier.bias", V(distillation_head), .out = WEIGHT_ANY, .when = DISTILLED, .optional = true,
+		.only = "WithTeacher"),
 };
 
 static rebus_status derive(arena *a, void *config, rebus_error *err)

@@ -1,0 +1,205 @@
+/*
+ * recipe.c - see recipe.h.
+ *
+ * Sources of the defaults: AdamW's betas and eps, Loshchilov & Hutter 2019 as PyTorch has them; decay of matrices only and
+ * warm-up with a cosine, Touvron et al. 2021 (arXiv 2012.12877, table 9); layer-wise decay, Bao et al. 2022 (arXiv
+ * 2106.08254, appendix); label smoothing, Szegedy et al. 2016 (arXiv 1512.00567, section 7).
+ */
+#include "train/recipe.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(m) offsetof(recipe, m)
+#define TEXT_OPTION(n, m, help_, source_) {.name = n, .kind = RECIPE_TEXT, .at = AT(m), .help = help_, .source = source_}
+#define CHOICE_OPTION(n, m, words, help_, source_) {.name = n, .kind = RECIPE_CHOICE, .at = AT(m), .text = words, .help = help_, .source = source_}
+#define WHOLE_OPTION(n, m, l, h, f, help_, source_) \
+	{.name = n, .kind = RECIPE_WHOLE, .at = AT(m), .low = l, .high = h, .fallback = f, .help = help_, .source = source_}
+#define REAL_OPTION(n, m, l, h, f, help_, source_) \
+	{.name = n, .kind = RECIPE_REAL, .at = AT(m), .low = l, .high = h, .fallback = f, .help = help_, .source = source_}
+
+static const recipe_option options[] = {
+	TEXT_OPTION("model", model, "checkpoint folder to train further", ""),
+	TEXT_OPTION("init", init, "folder with config.json (and the files beside weights) to train from new weights", ""),
+	TEXT_OPTION("data", data, "training set: idx:IMAGES,LABELS; a folder of folders, one a class; FILE.jsonl", ""),
+	TEXT_OPTION("evaluation", evaluation, "held-out set, in the same forms", ""),
+	TEXT_OPTION("out", out, "folder to write: the model, its state and log.jsonl", ""),
+	CHOICE_OPTION("objective", objective, "auto|classify", "what is learned; auto: what the model has a head for", ""),
+	CHOICE_OPTION("optimiser", optimiser, "adamw|sgd|lion", "how weights move", "adamw: arXiv 1711.05101; lion: arXiv 2302.06675"),
+	CHOICE_OPTION("schedule", schedule, "cosine|linear|constant", "the rate after the warm-up", "cosine: arXiv 1608.03983"),
+	TEXT_OPTION("freeze", freeze, "regular expression: weights whose name it finds stay as they are", ""),
+	CHOICE_OPTION("keep", keep, "last|best", "which weights are written: the last ones, or those of the best evaluation", ""),
+	WHOLE_OPTION("epochs", epochs, 1, 1e6, 10, "passes over the training set", ""),
+	WHOLE_OPTION("steps", steps, 0, 1e12, 0, "steps in all instead of epochs; 0: by epochs", ""),
+	WHOLE_OPTION("batch", batch, 1, 65536, 64, "samples a step runs packed in one pass", ""),
+	WHOLE_OPTION("accumulate", accumulate, 1, 65536, 1, "passes whose gradients are averaged for one step", ""),
+	WHOLE_OPTION("warmup", warmup, 0, 1e9, 0, "steps over which the rate rises from 0", "arXiv 1706.02677, section 2.2"),
+	WHOLE_OPTION("evaluate-every", evaluate_every, 0, 1e12, 0, "steps between evaluations; 0: after each epoch", ""),
+	WHOLE_OPTION("save-every", save_every, 0, 1e12, 0, "steps between states to resume from; 0: after each epoch", ""),
+	WHOLE_OPTION("log-every", log_every, 1, 1e12, 10, "steps between lines of log.jsonl", ""),
+	WHOLE_OPTION("layer-stats", layer_stats, 0, 1e12, 0,
+		"steps between lines with each tensor's gradient norm and variance, and update-to-weight ratio; 0: none", ""),
+	WHOLE_OPTION("patience", patience, 0, 1e9, 0, "evaluations without a better one before training ends early; 0: never", ""),
+	WHOLE_OPTION("seed", seed, 0, 9007199254740992.0, 0, "what order, augmentation and new weights depend on", ""),
+	REAL_OPTION("rate", rate, 0, 1e3, 1e-3, "learning rate at its highest", ""),
+	REAL_OPTION("final-rate", final_rate, 0, 1, 0, "share of the rate that the schedule ends at", ""),
+	REAL_OPTION("weight-decay", weight_decay, 0, 1e3, 0.05, "decoupled decay of matrices", "arXiv 1711.05101"),
+	REAL_OPTION("decay-vectors", decay_vectors, 0, 1e3, 0, "decay of biases, norms and single rows", ""),
+	REAL_OPTION("beta1", beta1, 0, 1, 0.9, "decay of the first moment (lion: of the update, too)", ""),
+	REAL_OPTION("beta2", beta2, 0, 1, 0.999, "decay of the second moment (lion: of the moment)", ""),
+	REAL_OPTION("eps", eps, 0, 1, 1e-8, "adamw: added to the root of the second moment", ""),
+	REAL_OPTION("momentum", momentum, 0, 1, 0.9, "sgd: share of the last update that is kept", ""),
+	REAL_OPTION("clip", clip, 0, 1e9, 1, "largest norm of the whole gradient; 0: any", "arXiv 1211.5063"),
+	REAL_OPTION("ema", ema, 0, 1, 0, "decay of the moving average of weights that is evaluated and written; 0: none", ""),
+	REAL_OPTION("layer-decay", layer_decay, 0, 1, 1, "factor on the rate from each block to the one below", "arXiv 2106.08254"),
+	REAL_OPTION("smoothing", smoothing, 0, 1, 0, "label smoothing", "arXiv 1512.00567, section 7"),
+	REAL_OPTION("flip", flip, 0, 1, 0, "share of training pictures mirrored left to right", ""),
+	REAL_OPTION("shift", shift, 0, 1, 0, "most that a training picture is moved either way, as a share of its side; edges repeat", ""),
+	REAL_OPTION("erase", erase, 0, 1, 0, "share of training pictures in which a box is overwritten with noise", "arXiv 1708.04896"),
+};
+
+const recipe_option *recipe_option_at(size_t i)
+{
+	return i < COUNT_OF(options) ? &options[i] : NULL;
+}
+
+static void put_text(recipe *r, const recipe_option *o, const char *text)
+{
+	memcpy((char *)r + o->at, &text, sizeof text);
+}
+
+static void put_number(recipe *r, const recipe_option *o, double value)
+{
+	if (o->kind == RECIPE_WHOLE)
+		memcpy((char *)r + o->at, &(int64_t){(int64_t)value}, sizeof(int64_t));
+	else
+		memcpy((char *)r + o->at, &value, sizeof value);
+}
+
+void recipe_defaults(recipe *r)
+{
+	*r = (recipe){0};
+	for (size_t i = 0; i < COUNT_OF(options); i++)
+		if (options[i].kind == RECIPE_WHOLE || options[i].kind == RECIPE_REAL)
+			put_number(r, &options[i], options[i].fallback);
+	r->objective = "auto";
+	r->optimiser = "adamw";
+	r->schedule = "cosine";
+	r->keep = "last";
+}
+
+static const recipe_option *find(const char *name)
+{
+	for (size_t i = 0; i < COUNT_OF(options); i++)
+		if (!strcmp(options[i].name, name))
+			return &options[i];
+	return NULL;
+}
+
+static rebus_status set_number(recipe *r, const recipe_option *o, double value, const char *shown, rebus_error *err)
+{
+	bool whole = o->kind == RECIPE_WHOLE;
+	if (!(value >= o->low && value <= o->high) || (whole && value != floor(value)))
+		return error_set(err, REBUS_MISUSE, "%s %.40s: expected %s from %g to %g", o->name, shown, whole ? "a whole number" : "a number", o->low, o->high);
+	put_number(r, o, value);
+	return REBUS_OK;
+}
+
+static rebus_status set_text(arena *a, recipe *r, const recipe_option *o, const char *value, rebus_error *err)
+{
+	size_t n = strlen(value);
+	bool known = o->kind == RECIPE_TEXT;
+	for (const char *p = o->text; p && !known; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
+		known = n && !strncmp(p, value, n) && (p[n] == '|' || !p[n]);
+	if (!known)
+		return error_set(err, REBUS_MISUSE, "%s %.40s: expected %s", o->name, value, o->text);
+	const char *copy = arena_text(a, value, n);
+	if (!copy)
+		return error_memory(err, "a recipe");
+	put_text(r, o, copy);
+	return REBUS_OK;
+}
+
+static rebus_status unknown(const char *name, rebus_error *err)
+{
+	return error_set(err, REBUS_MISUSE, "%.60s: not an option of a recipe, expected one of those that `rebus train --help` lists", name);
+}
+
+rebus_status recipe_set(arena *a, recipe *r, const char *name, const char *value, rebus_error *err)
+{
+	const recipe_option *o = find(name);
+	char *end;
+	if (!o)
+		return unknown(name, err);
+	if (o->kind == RECIPE_TEXT || o->kind == RECIPE_CHOICE)
+		return set_text(a, r, o, value, err);
+	double v = strtod(value, &end);
+	return set_number(r, o, *value && !*end ? v : NAN, value, err);
+}
+
+rebus_status recipe_read(arena *a, recipe *r, const char *path, rebus_error *err)
+{
+	rebus_status status;
+	json *j = NULL;
+	TRY(json_load(path, 1 << 20, 10000, &j, err));
+	if (json_kind_of(j) != JSON_MAP) {
+		status = error_set(err, REBUS_FORMAT, "%s: not an object of options", path);
+		goto done;
+	}
+	json_each it = json_first(j);
+	while (json_next(&it)) {
+		const recipe_option *o = find(it.key);
+		const char *text = json_text(it.value, NULL);
+		double v;
+		if (!strcmp(it.key, "about")) /* for people */
+			continue;
+		if (!o)
+			status = unknown(it.key, err);
+		else if (text && (o->kind == RECIPE_TEXT || o->kind == RECIPE_CHOICE))
+			status = set_text(a, r, o, text, err);
+		else if (json_real(it.value, &v) && (o->kind == RECIPE_WHOLE || o->kind == RECIPE_REAL))
+			status = set_number(r, o, v, it.key, err);
+		else
+			status = error_set(err, REBUS_MISUSE, "%s: expected %s", it.key, o->kind == RECIPE_TEXT || o->kind == RECIPE_CHOICE ? "a text" : "a number");
+		if (status) {
+			error_prefix(err, status, "%s", path);
+			goto done;
+		}
+	}
+done:
+	json_free(j);
+	return status;
+}
+
+const char *recipe_about(arena *a, const recipe *r)
+{
+	buf b;
+	buf_init(&b, a->from, 1 << 16);
+	for (size_t i = 0; i < COUNT_OF(options); i++) {
+		const recipe_option *o = &options[i];
+		static const char *const free_ones[] = {"out", "save-every", "log-every", "layer-stats"};
+		bool counts = true;
+		for (size_t k = 0; k < COUNT_OF(free_ones); k++)
+			counts &= strcmp(o->name, free_ones[k]) != 0;
+		if (!counts)
+			continue;
+		const char *text;
+		int64_t whole;
+		double real;
+		memcpy(&text, (const char *)r + o->at, sizeof text);
+		memcpy(&whole, (const char *)r + o->at, sizeof whole);
+		memcpy(&real, (const char *)r + o->at, sizeof real);
+		if (o->kind == RECIPE_WHOLE)
+			buf_format(&b, "%s=%lld ", o->name, (long long)whole);
+		else if (o->kind == RECIPE_REAL)
+			buf_format(&b, "%s=%.17g ", o->name, real);
+		else
+			buf_format(&b, "%s=%s ", o->name, text ? text : "");
+	}
+	const char *out = b.failed ? NULL : arena_text(a, b.data, b.size);
+	buf_free(&b);
+	return out;
+}

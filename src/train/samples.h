@@ -1,0 +1,50 @@
+/*
+ * samples.h - what a model learns from: numbered samples, each a picture with a class or with texts.
+ *
+ *     idx:IMAGES,LABELS   two files of the MNIST form, plain or gzip      picture, class
+ *     FOLDER              FOLDER/CLASS/FILE, classes and files by name    picture, class
+ *     FILE.jsonl          {"image": FILE, "label": NAME or NUMBER}        picture, class
+ *
+ * Reading a sample is thread-safe; nothing is kept decoded.
+ */
+#ifndef REBUS_SAMPLES_H
+#define REBUS_SAMPLES_H
+
+#include "vision/picture.h"
+
+typedef struct sample {
+	picture pic;
+	int32_t label; /* -1 none */
+} sample;
+
+typedef struct samples samples;
+struct samples {
+	const char *name;
+	int64_t count;
+	const char *const *classes; /* [class_count] by number, or NULL where the set has numbers only */
+	int32_t class_count;
+	/* The picture's pixels lie in a. */
+	rebus_status (*get)(const samples *s, int64_t i, arena *a, sample *out, rebus_error *err);
+	void *own;
+};
+
+/* Everything lies in the arena. labels [label_count]: the model's classes, by which names are numbered; NULL: by the set's. */
+rebus_status samples_open(arena *a, const char *spec, const char *const *labels, int32_t label_count, samples **out, rebus_error *err);
+
+/* ------------------------------------------------------------------------------------------------ inside src/train */
+rebus_status samples_idx(arena *a, const char *spec, samples *out, rebus_error *err);
+rebus_status samples_folder(arena *a, const char *path, samples *out, rebus_error *err);
+rebus_status samples_lines(arena *a, const char *path, samples *out, rebus_error *err);
+
+/* A sample that is a file: its name, and its class by name or number. */
+typedef struct sample_file {
+	const char *path, *class_name;
+	int32_t label;
+} sample_file;
+typedef struct sample_files {
+	sample_file *at;
+	int64_t count;
+} sample_files;
+rebus_status samples_get_file(const samples *s, int64_t i, arena *a, sample *out, rebus_error *err); /* own: sample_files */
+
+#endif

@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""test_train.py - rebus train as a user runs it.
+
+    test_train.py PROGRAM [-k WORD] [-v]
+
+Loss curves are compared with PyTorch's (golden.json, made by make_golden.py); resuming is compared with never having stopped,
+to the byte; broken input gives one line. Standard library only. The last line is `N passed, N failed`.
+"""
+import argparse, gzip, json, os, random, resource, shutil, signal, struct, subprocess, sys, tempfile, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+FIXTURE = os.path.join(ROOT, "tests", "parity", "fixtures", "vit-train")
+PICTURES = os.path.join(ROOT, "tests", "parity", "pictures")
+INIT = os.path.join(ROOT, "recipes", "vit-fashion")
+TESTS = []
+
+
+def test(f):
+    TESTS.append(f)
+    return f
+
+
+class Failed(Exception):
+    pass
+
+
+def check(ok, text):
+    if not ok:
+        raise Failed(text)
+
+
+class World:
+    def __init__(self, program, folder):
+        self.program, self.folder = os.path.abspath(program), folder
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def command(self, **options):
+        return [self.program, "train", "-q"] + [x for k, v in options.items() for x in ("--" + k.replace("_", "-"), str(v))]
+
+    def train(self, code=0, before=None, **options):
+        p = subprocess.run(self.command(**options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=250, preexec_fn=before)
+        text = p.stderr.decode()
+        check(p.returncode == code, f"exit code {p.returncode}, expected {code}: {text[:300]}")
+        if code:
+            check(text.startswith("rebus: ") and text.count("\n") == 1, f"expected one line: {text[:300]!r}")
+        return text if code else p.stdout.decode()
+
+    def log(self, out):
+        with open(os.path.join(self.path(out), "log.jsonl")) as f:
+            return [json.loads(l) for l in f]
+
+    def write(self, name, data):
+        with open(self.path(name), "wb") as f:
+            f.write(data)
+        return self.path(name)
+
+    def idx(self, name, count=96, side=28, classes=10, seed=1):
+        """Squares whose place and size tell the class."""
+        r = random.Random(seed)
+        pixels, labels = bytearray(), bytearray()
+        for _ in range(count):
+            c = r.randrange(classes)
+            picture = bytearray(r.randrange(40) for _ in range(side * side))
+            for y in range(2 + 2 * c, 8 + 2 * c):
+                for x in range(4, 8 + c):
+                    picture[y % side * side + x] = 220
+            pixels += picture
+            labels.append(c)
+        a = self.write(name + "-images", struct.pack(">4I", 0x803, count, side, side) + bytes(pixels))
+        b = self.write(name + "-labels.gz", gzip.compress(struct.pack(">2I", 0x801, count) + bytes(labels)))
+        return f"idx:{a},{b}"
+
+
+def same_files(w, a, b, names=("model.safetensors", "state.safetensors", "log.jsonl")):
+    for n in names:
+        with open(os.path.join(w.path(a), n), "rb") as f, open(os.path.join(w.path(b), n), "rb") as g:
+            check(f.read() == g.read(), f"{n} of {b} differs from that of {a}")
+
+
+# ------------------------------------------------------------------------------------------------ against PyTorch
+@test
+def curves(w):
+    with open(os.path.join(HERE, "golden.json")) as f:
+        golden = json.load(f)
+    lines = [json.dumps({"image": os.path.join(PICTURES, n), "label": l}) for n, l in zip(golden["files"], golden["labels"])]
+    data = w.write("golden.jsonl", ("\n".join(lines) + "\n").encode())
+    for name, run in golden["runs"].items():
+        w.train(model=FIXTURE, data=data, out=w.path("golden-" + name), **{k.replace("-", "_"): v for k, v in run["recipe"].items()})
+        got = w.log("golden-" + name)
+        check(len(got) == len(run["curve"]), f"{name}: {len(got)} lines")
+        for g, want in zip(got, run["curve"]):
+            for key, bound in (("loss", 2e-4), ("norm", 2e-3), ("rate", 1e-7)):
+                check(abs(g[key] - want[key]) <= bound * max(abs(want[key]), 1e-3), f"{name}: step {g['step']}: {key} {g[key]}, expected {want[key]}")
+
+
+# ------------------------------------------------------------------------------------------------ learning
+@test
+def learns_and_reads_back(w):
+    data, held = w.idx("train", 160), w.idx("held", 60, seed=2)
+    p = subprocess.run(w.command(init=INIT, data=data, evaluation=held, out=w.path("learns"), epochs=8, batch=32, rate=2e-3, warmup=5, keep="best") + ["--json"],
+                       stdout=subprocess.PIPE, timeout=250)
+    check(p.returncode == 0, f"exit code {p.returncode}")
+    out = json.loads(p.stdout)
+    check(out["best"] >= 0.25, f"best score {out['best']}: chance is 0.1")
+    p = subprocess.run([w.program, "classify", "-m", w.path("learns"), os.path.join(PICTURES, "photo.jpg"), "--json"], stdout=subprocess.PIPE)
+    check(p.returncode == 0 and len(json.loads(p.stdout)["labels"]) == 5, "the trained folder does not open")
+
+
+@test
+def freezes(w):
+    data = w.idx("train", 32)
+    w.train(init=INIT, data=data, out=w.path("begin"), steps=1, rate=0, weight_decay=0)
+    w.train(model=w.path("begin"), data=data, out=w.path("frozen"), steps=4, rate=1e-2, freeze="^vit[.]")
+
+    def tensors(folder):
+        with open(os.path.join(w.path(folder), "model.safetensors"), "rb") as f:
+            n, = struct.unpack("<Q", f.read(8))
+            head, data = json.loads(f.read(n)), f.read()
+        return {k: data[slice(*v["data_offsets"])] for k, v in head.items() if k != "__metadata__"}
+
+    a, b = tensors("begin"), tensors("frozen")
+    check(set(a) == set(b), "other tensors")
+    for k in a:
+        check((a[k] == b[k]) == k.startswith("vit."), f"{k}: {'moved' if a[k] != b[k] else 'did not move'}")
+
+
+# ------------------------------------------------------------------------------------------------ resuming
+OPTIONS = dict(init=INIT, batch=8, steps=60, save_every=5, log_every=1, rate=1e-3, warmup=5, ema=0.9, shift=0.1, flip=0.5, erase=0.3, smoothing=0.1, layer_stats=20,
+               evaluate_every=20)
+
+
+@test
+def killed_and_resumed(w):
+    data = w.idx("train", 50)
+    o = dict(OPTIONS, data=data, evaluation=w.idx("held", 20, seed=2))
+    w.train(out=w.path("whole"), **o)
+    r, kills = random.Random(7), 0
+    for attempt in range(200):
+        p = subprocess.Popen(w.command(out=w.path("killed"), **o) + ["-t", str(1 + attempt % 3)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            p.wait(0.02 + r.random() * 0.35)
+            check(p.returncode == 0, f"exit code {p.returncode}")
+            break
+        except subprocess.TimeoutExpired:
+            p.send_signal(signal.SIGKILL)
+            p.wait()
+            kills += 1
+    w.train(out=w.path("killed"), **o)
+    check(kills > 2, f"killed {kills} times only")
+    same_files(w, "whole", "killed")
+
+
+@test
+def stopped_and_resumed(w):
+    o = dict(OPTIONS, data=w.idx("train", 50), steps=2000)
+    p = subprocess.Popen(w.command(out=w.path("stopped"), **o), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not os.path.exists(os.path.join(w.path("stopped"), "state.safetensors")):
+        time.sleep(0.02)
+        check(p.poll() is None, "ended by itself")
+    p.send_signal(signal.SIGINT)
+    text = p.communicate(timeout=60)[1].decode()
+    check(p.returncode == 130 and "goes on from there" in text, f"exit code {p.returncode}: {text}")
+
+
+@test
+def documented(w):
+    p = subprocess.run([w.program, "train", "--help"], stdout=subprocess.PIPE, check=True)
+    with open(os.path.join(ROOT, "docs", "training.md")) as f:
+        rows = [l.split("`")[1] for l in f if l.startswith("| `")]
+    names = [l.split()[0][2:] for l in p.stdout.decode().splitlines() if l.startswith("      --")]
+    missing = [n for n in names if n not in rows and n not in ("json", "cpu")]
+    check(len(names) > 30 and not missing, f"docs/training.md does not have {missing}")
+
+
+# ------------------------------------------------------------------------------------------------ bad input
+@test
+def one_line_each(w):
+    data, base = w.idx("train", 16), dict(init=INIT, steps=2, batch=8)
+
+    def fails(code, words, **options):
+        text = w.train(code=code, **{**base, "data": data, "out": w.path("bad"), **options})
+        check(all(x in text for x in words), f"{text!r} does not say {words}")
+
+    fails(2, ["rate"], rate="fast")
+    fails(2, ["optimiser", "adamw"], optimiser="adam")
+    fails(2, ["epochs", "whole"], epochs=1.5)
+    fails(2, ["model", "init"], model=FIXTURE)
+    fails(2, ["freeze"], freeze=".*")
+    fails(1, ["no such file"], data=w.path("nothing"))
+    fails(2, ["expected idx:"], data=w.write("x.txt", b"x"))
+    fails(1, ["no samples"], data=w.write("empty.jsonl", b""))
+    fails(1, ["line 2"], data=w.write("bad.jsonl", b'{"image": "a.png", "label": 1}\n{"image": 3}\n'))
+    fails(1, ["label 77"], data=w.write("label.jsonl", json.dumps({"image": os.path.join(PICTURES, "photo.jpg"), "label": 77}).encode()))
+    fails(1, ["cat", "labels"], data=w.write("name.jsonl", json.dumps({"image": os.path.join(PICTURES, "photo.jpg"), "label": "cat"}).encode()))
+    fails(1, ["no number"], steps=30, rate=1000, clip=0, warmup=0)
+    with open(w.path("train-images"), "rb") as f:
+        cut = f.read(5000)
+    fails(1, ["ends after"], data=f"idx:{w.write('cut', cut)},{w.path('train-labels.gz')}")
+    fails(1, ["config.json"], init=w.folder)
+    fails(1, ["is a file"], out=w.write("file", b""))
+
+
+@test
+def broken_samples_are_left_out(w):
+    lines = [{"image": os.path.join(PICTURES, n), "label": i} for i, n in enumerate(("photo.jpg", "wide.png", "tall.png"))] + [{"image": "nothing.png", "label": 1}]
+    data = w.write("some.jsonl", "\n".join(json.dumps(x) for x in lines).encode())
+    text = w.train(code=1, init=INIT, data=data, out=w.path("some"), epochs=2, batch=4)
+    check("2 samples could not be read" in text, text)
+    check(os.path.exists(os.path.join(w.path("some"), "model.safetensors")), "the model was not written")
+
+
+@test
+def full_disk(w):
+    data = w.idx("train", 50)
+    o = dict(OPTIONS, data=data, steps=20, save_every=10)
+    w.train(out=w.path("room"), **o)
+    size = os.path.getsize(os.path.join(w.path("room"), "state.safetensors"))
+    before = {n: open(os.path.join(w.path("room"), n), "rb").read() for n in ("state.safetensors", "model.safetensors")}
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+
+    shutil.rmtree(w.path("no-room"), ignore_errors=True)
+    text = w.train(code=1, before=limit, out=w.path("no-room"), **o)
+    check("cannot be written" in text, text)
+    check(not [n for n in os.listdir(w.path("no-room")) if n.endswith(".tmp")], "a temporary file is left")
+    w.train(out=w.path("no-room"), **o)
+    for n, want in before.items():
+        with open(os.path.join(w.path("no-room"), n), "rb") as f:
+            check(f.read() == want, f"{n}: not what it would have been")
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("program")
+    a.add_argument("-k", default="")
+    a.add_argument("-v", action="store_true")
+    a = a.parse_args()
+    passed = failed = 0
+    for t in TESTS:
+        if a.k not in t.__name__:
+            continue
+        began = time.time()
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                t(World(a.program, folder))
+                passed += 1
+            except (Failed, subprocess.SubprocessError, OSError, ValueError, KeyError) as e:
+                failed += 1
+                print(f"FAILED {t.__name__}: {e}")
+        if a.v:
+            print(f"{t.__name__} {time.time() - began:.1f} s")
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
+main()
