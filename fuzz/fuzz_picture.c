@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check((int64_t)p.width * p.height <= limits.pixels && p.channels >= 1 && p.channels <= 4 && p.mode);
 	for (int backend = VISION_TORCHVISION; backend <= VISION_PIL; backend++) {
 		pixels out;
-		if (vision_process(&a, &pipe, &p, (vision_backend)backend, NULL, &out, &err))
+		if (vision_process(&a, kernels_get(cpu_detect()), &pipe, &p, (vision_backend)backend, NULL, &out, &err))
 			check(err.code == REBUS_MEMORY); /* a thin picture: its long side becomes very long */
 		else
 			check(out.channels == 3 && out.height == 17 && out.width == 19);

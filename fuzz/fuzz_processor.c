@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (int backend = VISION_TORCHVISION; backend <= VISION_PIL; backend++) {
 			pixels out;
 			err.code = REBUS_OK;
-			status = vision_process(&a, &p, &in, (vision_backend)backend, NULL, &out, &err);
+			status = vision_process(&a, kernels_get(cpu_detect()), &p, &in, (vision_backend)backend, NULL, &out, &err);
 			check(status == err.code);
 			check(status || (out.channels == 3 && out.height >= 1 && out.width >= 1));
 		}

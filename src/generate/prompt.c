@@ -196,7 +196,7 @@ rebus_status prompt_add_pixels(rebus_prompt *p, const float *data, int32_t chann
 	if (!copy)
 		return error_memory(err, "a picture");
 	memcpy(copy, data, n * sizeof *copy);
-	return add_processed(p, (pixels){copy, channels, height, width}, padded, err);
+	return add_processed(p, (pixels){.data = copy, .channels = channels, .height = height, .width = width}, padded, err);
 }
 
 static rebus_status reads_pictures(const rebus_prompt *p, rebus_error *err)
@@ -218,7 +218,8 @@ static rebus_status process(rebus_prompt *p, const picture *in, const char *name
 	if (t->flat && pipe->budget && (pipe->patch != t->patch[0] || pipe->patch != t->patch[1]))
 		return error_set(err, REBUS_SHAPE, "%s: the image processor's patch_size is %d, expected the model's, %d", p->m->folder, pipe->patch, t->patch[0]);
 	int32_t padded = !t->flat || !pipe->budget ? 0 : size.budget ? size.budget : pipe->budget;
-	rebus_status status = vision_process(&p->mem, pipe, in, p->options.pil ? VISION_PIL : VISION_TORCHVISION, &size, &px, err);
+	vision_backend backend = p->options.pil ? VISION_PIL : VISION_TORCHVISION;
+	rebus_status status = vision_prepare(&p->mem, p->m->k, pipe, in, backend, &size, &px, err);
 	if (!status)
 		status = add_processed(p, px, padded, err);
 	return status ? error_prefix(err, status, "%s", name) : REBUS_OK;

@@ -49,19 +49,7 @@ static bool picks(const sight *v, bool learned, int32_t order)
 	return v->pick == PICK_ALL || (v->pick == PICK_PATCHES && !learned) || (v->pick == PICK_FIRST && order == 0);
 }
 
-/* The picture's values; with zeros to the right and below, where its grid says more than there is. NULL: no memory. */
-static const float *padded(const grid_picture *g, const tower_shape *s, arena *a)
-{
-	int32_t height = g->rows * s->patch[0], width = g->columns * s->patch[1];
-	if (height <= g->px.height && width <= g->px.width)
-		return g->px.data;
-	float *to = arena_zero(a, (size_t)g->px.channels, (size_t)height * (size_t)width * sizeof *to);
-	for (int64_t r = 0; to && r < (int64_t)g->px.channels * g->px.height; r++)
-		memcpy(to + (r / g->px.height * height + r % g->px.height) * width, g->px.data + r * g->px.width, (size_t)g->px.width * sizeof *to);
-	return to;
-}
-
-static rebus_status add_picture(sight *v, int32_t i, int64_t *patch, arena *a, rebus_error *err)
+static void add_picture(sight *v, int32_t i, int64_t *patch)
 {
 	const grid_picture *g = v->list->at[i];
 	const tower_shape *s = v->shape;
@@ -73,16 +61,11 @@ static rebus_status add_picture(sight *v, int32_t i, int64_t *patch, arena *a, r
 	for (int32_t k = 0; k < learned + count; k++)
 		if (picks(v, k < learned, k))
 			v->picked[v->picked_count++] = (int32_t)(row + k);
-	const float *data = padded(g, s, a);
-	if (!data)
-		return error_memory(err, "pictures");
-	bool own = data == g->px.data;
-	(s->flat ? vision_patches_last : vision_patches)(data, g->px.channels, own ? g->px.height : g->rows * s->patch[0],
-	               own ? g->px.width : g->columns * s->patch[1], s->patch[0], s->patch[1], v->patches + *patch * s->channels * s->patch[0] * s->patch[1]);
+	(s->flat ? vision_patches_last : vision_patches)(&g->px, g->rows, g->columns, s->patch[0], s->patch[1],
+	                                                 v->patches + *patch * s->channels * s->patch[0] * s->patch[1]);
 	*patch += count;
 	for (int32_t k = count; k < v->list->pad_to; k++, (*patch)++)
 		tokens_add(&v->table, TOKEN_PAD, i, learned + k, i, (int32_t)*patch);
-	return REBUS_OK;
 }
 
 static rebus_status make_table(sight *v, arena *a, run_rows *rows, rebus_error *err)
@@ -113,9 +96,7 @@ static rebus_status make_table(sight *v, arena *a, run_rows *rows, rebus_error *
 		rows->picked[i] = (int32_t)v->picked_count;
 		if (rows->padded)
 			rows->padded[i] = v->list->at[i]->padded;
-		status = add_picture(v, i, &patch, a, err);
-		if (status)
-			return status;
+		add_picture(v, i, &patch);
 	}
 	rows->row[v->list->count] = (int32_t)v->table.rows;
 	rows->picked[v->list->count] = (int32_t)v->picked_count;

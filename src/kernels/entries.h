@@ -33,7 +33,10 @@
 	void kernel_softmax##level(int64_t rows, int64_t width, const float *x, int64_t ldx, float *y, int64_t ldy);                \
 	void kernel_softmax_back##level(int64_t rows, int64_t width, const float *y, int64_t ldy, const float *dy, int64_t lddy,    \
 	                                float *dx, int64_t lddx);                                                                   \
-	float kernel_log_sum_exp##level(int64_t width, const float *x);
+	float kernel_log_sum_exp##level(int64_t width, const float *x);                                                             \
+	void kernel_resample_across##level(const resample *x, int64_t rows, int32_t channels, const uint8_t *in, int64_t ldi,       \
+	                                   uint8_t *out, int64_t ldo);                                                              \
+	void kernel_resample_down##level(const resample *x, int64_t width, const uint8_t *in, int64_t ldi, uint8_t *out, int64_t ldo);
 
 KERNEL_DECLARE()
 

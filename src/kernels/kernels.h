@@ -141,6 +141,20 @@ typedef struct {
 	float *d_table;       /* [bias_entries, heads] */
 } attend_back_call;
 
+/*
+ * Weighted sums of bytes along an axis, for resizing pictures (vision/resize.h): position i of n_out is
+ *   clip((sum over j < count[i] of q[i][j] * in[lo[i] + j] + 2^(shift - 1)) >> shift, 0, 255)
+ * in exact integers, so every level gives the same bits. No sum passes 31 bits; |q| < 2^25; 0 <= count <= taps.
+ */
+typedef struct {
+	int32_t n_in, n_out, shift;
+	int32_t taps;          /* places a position has in q; a multiple of 4 */
+	bool narrow;           /* every q fits 16 bits */
+	const int32_t *lo, *count; /* [n_out] */
+	const int32_t *q;      /* [n_out, taps], 0 from count on */
+	const int16_t *low, *high; /* [n_out, taps]: q = 2048 * high + low; narrow: low is q, high is not read */
+} resample;
+
 typedef struct kernels {
 	cpu_level level;
 
@@ -204,6 +218,11 @@ typedef struct kernels {
 	void (*softmax_back)(int64_t rows, int64_t width, const float *y, int64_t ldy, const float *dy, int64_t lddy, float *dx, int64_t lddx);
 	/* log of the sum of exp of a row; -INFINITY if empty */
 	float (*log_sum_exp)(int64_t width, const float *x);
+
+	/* ---- pictures of bytes, exact. across: in [rows, n_in, channels] -> out [rows, n_out, channels], rows by the strides
+	 * given, 1 to 4 channels; down: in [n_in, width] -> out [n_out, width]. */
+	void (*resample_across)(const resample *x, int64_t rows, int32_t channels, const uint8_t *in, int64_t ldi, uint8_t *out, int64_t ldo);
+	void (*resample_down)(const resample *x, int64_t width, const uint8_t *in, int64_t ldi, uint8_t *out, int64_t ldo);
 } kernels;
 
 /* The table of a level, clipped to what the processor has and this build contains. Constant, thread-safe, never NULL. */

@@ -76,6 +76,8 @@ const kernels kernels_portable = {
 	.softmax = kernel_softmax,
 	.softmax_back = kernel_softmax_back,
 	.log_sum_exp = kernel_log_sum_exp,
+	.resample_across = kernel_resample_across,
+	.resample_down = kernel_resample_down,
 };
 
 const kernels *kernels_get(cpu_level level)

@@ -73,4 +73,6 @@ const kernels kernels_avx2 = {
 	.softmax = kernel_softmax_avx2,
 	.softmax_back = kernel_softmax_back_avx2,
 	.log_sum_exp = kernel_log_sum_exp_avx2,
+	.resample_across = kernel_resample_across_avx2,
+	.resample_down = kernel_resample_down_avx2,
 };

@@ -77,4 +77,6 @@ const kernels kernels_avx512 = {
 	.softmax = kernel_softmax_avx512,
 	.softmax_back = kernel_softmax_back_avx512,
 	.log_sum_exp = kernel_log_sum_exp_avx512,
+	.resample_across = kernel_resample_across_avx2,
+	.resample_down = kernel_resample_down_avx2,
 };

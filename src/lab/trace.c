@@ -220,7 +220,7 @@ static rebus_status give_pixels(tracing *t, rebus_error *err)
 					p->pictures[k].px.height, p->pictures[k].px.width);
 		float *to = tensors_add(t->out, prefix_of(t, i), "pixel_values", REBUS_F32, 4, shape);
 		for (int32_t k = 0; to && k < p->picture_count; k++)
-			memcpy(to + k * n, p->pictures[k].px.data, (size_t)n * sizeof(float));
+			vision_values(&p->pictures[k].px, to + k * n);
 	}
 	return REBUS_OK;
 }

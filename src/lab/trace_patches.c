@@ -93,7 +93,7 @@ rebus_status trace_give_patches(rebus_tensors *out, const char *prefix, const re
 		const grid_picture *g = &p->pictures[k];
 		int64_t count = (int64_t)g->rows * g->columns;
 		float *to = values + k * most * width;
-		vision_patches_last(g->px.data, g->px.channels, g->px.height, g->px.width, t->patch[0], t->patch[1], to);
+		vision_patches_last(&g->px, g->rows, g->columns, t->patch[0], t->patch[1], to);
 		memset(to + count * width, 0, (size_t)((most - count) * width) * sizeof *to);
 		for (int64_t i = 0; i < most; i++)
 			mask[k * most + i] = i < count;

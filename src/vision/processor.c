@@ -1,11 +1,10 @@
 /*
  * processor.c - runs a processor on one picture, and prints its pipe; see processor.h.
  *
- *   picture ─► planes ─► pad_square ─► resize ─► crop + rescale + normalize + pad, in one pass ─► pixels
- *              (8-bit, in scratch)                (a table of 256 floats a channel)
+ *   picture ─► planes ─► pad_square ─► resize, the part that the crop leaves ─► bytes and a table of 256 floats a channel
+ *              (8-bit, in scratch)                                              └► or floats, where crop or pad goes beyond
  *
- * The result's size is known before any work is done (result_size), so the result is taken from the arena first and all
- * scratch after it is given back at the end.
+ * The result's size is known before any work is done (result_size).
  */
 #include "vision/processor.h"
 
@@ -214,60 +213,131 @@ static int64_t crop_start(int64_t size, int64_t crop, vision_backend backend)
 	return backend == VISION_PIL && d < 0 ? -((1 - d) / 2) : d / 2; /* pil: floor; torchvision: toward zero */
 }
 
-/* Cut (outside of the picture is byte 0), through the tables, zeros (of the result) beyond the cut. */
-static void finish(const processor *p, vision_backend backend, const picture *in, extent cut, const pixels *out)
+/* The part of a resized picture that the cut leaves. */
+static vision_window left_by(extent picture, extent cut, vision_backend backend)
 {
-	int64_t top = crop_start(in->height, cut.height, backend), left = crop_start(in->width, cut.width, backend);
-	float *to = out->data;
-	for (int32_t c = 0; c < out->channels; c++) {
-		float table[256];
-		value_table(p, backend, c, table);
-		for (int64_t y = 0; y < out->height; y++) {
-			int64_t sy = y + top;
-			bool row_inside = sy >= 0 && sy < in->height;
-			const uint8_t *row = row_inside ? in->pixels + (size_t)sy * (size_t)in->width * (size_t)in->channels + c : NULL;
-			for (int64_t x = 0; x < out->width; x++) {
-				int64_t sx = x + left;
-				bool inside = row && sx >= 0 && sx < in->width;
-				*to++ = y >= cut.height || x >= cut.width ? 0.0f : table[inside ? row[sx * in->channels] : 0];
-			}
-		}
-	}
+	int64_t top = crop_start(picture.height, cut.height, backend), left = crop_start(picture.width, cut.width, backend);
+	int64_t y = int_max(top, 0), x = int_max(left, 0), y1 = int_min(top + cut.height, picture.height), x1 = int_min(left + cut.width, picture.width);
+	return (vision_window){(int32_t)x, (int32_t)y, (int32_t)(x1 - x), (int32_t)(y1 - y)};
 }
 
-rebus_status vision_process(arena *a, const processor *p, const picture *in, vision_backend backend, const vision_size *size,
+/* Floats: the part where the cut has it, byte 0 elsewhere in the cut, 0 (of the result) beyond the cut. */
+static void lay_out(const picture *part, int64_t top, int64_t left, extent cut, const float *table, const pixels *out)
+{
+	float *to = out->data;
+	for (int32_t c = 0; c < out->channels; c++, table += 256)
+		for (int64_t y = 0; y < out->height; y++) {
+			bool row_inside = y >= top && y < top + part->height;
+			const uint8_t *row = row_inside ? part->pixels + (size_t)(y - top) * (size_t)part->width * (size_t)part->channels + c : NULL;
+			for (int64_t x = 0; x < out->width; x++) {
+				bool inside = row && x >= left && x < left + part->width;
+				*to++ = y >= cut.height || x >= cut.width ? 0.0f : table[inside ? row[(x - left) * part->channels] : 0];
+			}
+		}
+}
+
+void vision_values(const pixels *p, float *out)
+{
+	size_t n = (size_t)p->height * (size_t)p->width, c = (size_t)p->channels;
+	if (p->data) {
+		memcpy(out, p->data, n * c * sizeof *out);
+		return;
+	}
+	for (size_t k = 0; k < c; k++)
+		for (size_t i = 0; i < n; i++)
+			*out++ = p->table[k * 256 + p->bytes[i * c + k]];
+}
+
+/* The planes the processor works on, padded to a square if it says so; in scratch, or `in` itself. */
+static rebus_status planes_of(arena *scratch, const processor *p, const picture *in, vision_backend backend, picture *out, rebus_error *err)
+{
+	rebus_status status;
+	picture work;
+	TRY(p->convert_rgb ? vision_rgb(scratch, in, &work, err) : own_planes(scratch, in, &work, err));
+	TRY(check_planes(p, &work, backend, err));
+	if (p->pad_square)
+		TRY(pad_to_square(scratch, p, &work, err));
+	*out = work;
+done:
+	return status;
+}
+
+/* The resized part, in `a` in any case. */
+static rebus_status resized_part(arena *a, const kernels *k, const processor *p, const picture *work, extent to, vision_backend backend,
+                                 const vision_window *part, picture *out, rebus_error *err)
+{
+	rebus_status status = vision_resize(a, k, work, to.width, to.height, p->filter, backend, part, out, err);
+	if (status || out->pixels != work->pixels)
+		return status;
+	size_t n = (size_t)work->height * (size_t)work->width * (size_t)work->channels;
+	out->pixels = arena_get(a, n, 1);
+	if (!out->pixels)
+		return error_memory(err, "pixel values");
+	memcpy(out->pixels, work->pixels, n);
+	return REBUS_OK;
+}
+
+rebus_status vision_prepare(arena *a, const kernels *k, const processor *p, const picture *in, vision_backend backend, const vision_size *size,
                             pixels *out, rebus_error *err)
 {
-	rebus_status status = REBUS_OK;
+	rebus_status status;
 	processor q = with_size(p, size);
-	arena_mark start = arena_here(a), kept = start;
-	extent after_resize = {0}, cut = {0}, all = {0};
-	picture work = *in;
-	TRY(result_size(&q, in, &after_resize, &cut, &all, err));
-	pixels result = {.height = (int32_t)all.height, .width = (int32_t)all.width};
-	/* at most 4 planes; how many is known only after the conversion, and the result comes first in the arena */
-	result.channels = q.convert_rgb ? 3 : in->channels;
-	result.data = arena_get(a, (size_t)all.height * (size_t)all.width, (size_t)result.channels * sizeof(float));
-	kept = arena_here(a);
-	if (!result.data) {
+	arena_mark start = arena_here(a);
+	arena scratch;
+	extent to = {0}, cut = {0}, all = {0};
+	picture work, part;
+	arena_init(&scratch, a->from, 0);
+	TRY(result_size(&q, in, &to, &cut, &all, err));
+	TRY(planes_of(&scratch, &q, in, backend, &work, err));
+	pixels result = {.channels = work.channels, .height = (int32_t)all.height, .width = (int32_t)all.width};
+	float *table = arena_get(a, (size_t)work.channels, 256 * sizeof *table);
+	vision_window left = left_by(to, cut, backend);
+	bool whole = left.height == to.height && left.width == to.width, bytes = left.height == all.height && left.width == all.width;
+	if (!table) {
 		status = error_memory(err, "pixel values");
 		goto done;
 	}
-	if (q.convert_rgb)
-		TRY(vision_rgb(a, in, &work, err));
-	else
-		TRY(own_planes(a, in, &work, err));
-	result.channels = work.channels;
-	TRY(check_planes(&q, &work, backend, err));
-	if (q.pad_square)
-		TRY(pad_to_square(a, &q, &work, err));
-	TRY(vision_resize(a, &work, after_resize.width, after_resize.height, q.filter, backend, &work, err));
-	finish(&q, backend, &work, cut, &result);
+	for (int32_t c = 0; c < work.channels; c++)
+		value_table(&q, backend, c, table + c * 256);
+	TRY(resized_part(bytes ? a : &scratch, k, &q, &work, to, backend, whole ? NULL : &left, &part, err));
+	result.table = table;
+	result.bytes = bytes ? part.pixels : NULL;
+	if (!bytes) {
+		result.data = arena_get(a, (size_t)all.height * (size_t)all.width, (size_t)result.channels * sizeof(float));
+		if (!result.data) {
+			status = error_memory(err, "pixel values");
+			goto done;
+		}
+		lay_out(&part, left.y - crop_start(to.height, cut.height, backend), left.x - crop_start(to.width, cut.width, backend), cut, table, &result);
+	}
+	*out = result;
 done:
-	arena_release(a, status ? start : kept);
-	if (!status)
-		*out = result;
+	arena_free(&scratch);
+	if (status)
+		arena_release(a, start);
 	return status;
+}
+
+rebus_status vision_process(arena *a, const kernels *k, const processor *p, const picture *in, vision_backend backend, const vision_size *size,
+                            pixels *out, rebus_error *err)
+{
+	arena_mark start = arena_here(a);
+	pixels px;
+	rebus_status status = vision_prepare(a, k, p, in, backend, size, &px, err);
+	if (status || px.data) {
+		if (!status)
+			*out = px;
+		return status;
+	}
+	float *data = arena_get(a, (size_t)px.height * (size_t)px.width, (size_t)px.channels * sizeof *data);
+	if (!data) {
+		arena_release(a, start);
+		return error_memory(err, "pixel values");
+	}
+	vision_values(&px, data);
+	px.data = data;
+	*out = px;
+	return REBUS_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------ text */

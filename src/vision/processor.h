@@ -8,7 +8,8 @@
  *   resize(patches=256,side=16,bilinear)|rescale(1/255)|normalize(...)                              SigLIP 2 NaFlex
  *
  * Steps that are off are not there. Everything up to rescale works on 8-bit values (resize.h), so the last two are one
- * table of 256 floats a channel. The two back ends round differently and both are followed to the bit:
+ * table of 256 floats a channel, and values can stay bytes until patches are cut (patches.h). The two back ends round
+ * differently and both are followed to the bit:
  *
  *                 torchvision (default)                          pil
  *   crop          smaller pictures: (crop - size) / 2 zeros      the odd zero goes left and above
@@ -58,9 +59,12 @@ typedef struct vision_size {
 
 enum { PATCHES_MOST = 1 << 16 }; /* of a budget */
 
+/* Pixel values, in either of two forms; the second is a quarter of the size and becomes floats where they are used. */
 typedef struct pixels {
-	float *data; /* [channels, height, width] */
+	float *data; /* [channels, height, width], or NULL: */
 	int32_t channels, height, width;
+	const uint8_t *bytes; /* [height, width, channels], each through its channel's table: */
+	const float *table;   /* [channels, 256] */
 } pixels;
 
 /*
@@ -75,8 +79,16 @@ rebus_status vision_processor_load(arena *a, const char *folder, const char *fal
 /* The pipe as one line, in `a`; NULL: no memory. */
 const char *vision_pipe_text(arena *a, const processor *p, const vision_size *size);
 
-/* out->data comes from `a` and is kept, scratch is released; on failure the arena is as it was. */
-rebus_status vision_process(arena *a, const processor *p, const picture *in, vision_backend backend, const vision_size *size,
+/*
+ * What out points to comes from `a` and is kept, scratch is released; on failure the arena is as it was. As bytes, unless the
+ * result holds more than the picture (a crop that is larger, padding), which bytes cannot say.
+ */
+rebus_status vision_prepare(arena *a, const kernels *k, const processor *p, const picture *in, vision_backend backend, const vision_size *size,
                             pixels *out, rebus_error *err);
+/* The same with out->data. */
+rebus_status vision_process(arena *a, const kernels *k, const processor *p, const picture *in, vision_backend backend, const vision_size *size,
+                            pixels *out, rebus_error *err);
+/* The values of either form as floats, [channels, height, width]. */
+void vision_values(const pixels *p, float *out);
 
 #endif

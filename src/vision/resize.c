@@ -1,30 +1,18 @@
 /*
- * resize.c - see resize.h for the arithmetic.
+ * resize.c - see resize.h for the arithmetic: weights of an axis here, the sums in kernels (resample.c).
  *
- * One inner loop does both axes: a weighted sum of byte rows. The vertical pass runs it over the picture's rows; the
- * horizontal pass turns 16 rows at a time on their side, so that what were neighbours in a row become rows:
+ *   picture ─► across or down ─► picture between ─► down or across ─► result
+ *   only the columns and rows that the wanted part of the result reads
  *
- *   band of 16 rows, interleaved          on its side: [width_in, channels, 16]       result [width_out, channels, 16]
- *   r0: RGBRGBRGB...                      x0: RRRR.. GGGG.. BBBB..                     turned back into the band
- *   r1: RGBRGBRGB...               ─►     x1: RRRR.. GGGG.. BBBB..      ─► sums ─►
- *
- * Memory: the picture between the passes, two turned bands, and the weights (about 2 * S * max(n_in, n_out) of them).
- * The sums fit 32 bits: the weights' absolute sum stays below 1.7 * 2^22 for every filter here, times 255.
+ * Memory: the picture between the passes and the weights (about 2 * S * max(n_in, n_out) of them). The sums fit 32 bits: the
+ * weights' absolute sum stays below 1.7 * 2^22 for every filter here, times 255.
  */
 #include "vision/resize.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { BAND = 16, BLOCK = 64, MOST = 178956970 };
-
-typedef struct {
-	int32_t shift;
-	int32_t taps;   /* room a position; at most */
-	int32_t *lo;    /* [n_out] first source */
-	int32_t *count; /* [n_out] */
-	int32_t *q;     /* [n_out, taps] */
-} axis;
+enum { MOST = 178956970, SPLIT = 11 };
 
 static double f_box(double x)
 {
@@ -110,137 +98,75 @@ static int32_t torch_shift(double most)
 	return shift;
 }
 
-static rebus_status axis_plan(arena *a, int32_t n_in, int32_t n_out, vision_filter filter, vision_backend backend, axis *out,
-                              rebus_error *err)
+/* How far the weights are scaled. */
+static int32_t shift_of(int32_t n_in, int32_t n_out, vision_filter filter, vision_backend backend, double *w)
 {
-	double scale = (double)n_in / (double)n_out, most = 0.0;
-	double fs = scale < 1.0 ? 1.0 : scale;
-	axis x = {.taps = (int32_t)int_min((int64_t)ceil(filters[filter].reach * fs) * 2 + 1, n_in)};
-	size_t n = (size_t)n_out, taps = (size_t)x.taps, all;
-	x.lo = arena_get(a, n, sizeof(*x.lo));
-	x.count = arena_get(a, n, sizeof(*x.count));
-	x.q = size_mul(n, taps, &all) ? arena_get(a, all, sizeof(*x.q)) : NULL;
-	double *w = arena_get(a, taps, sizeof(*w));
-	if (!x.lo || !x.count || !x.q || !w)
-		return error_memory(err, "resize weights");
-	x.shift = 22;
-	if (backend == VISION_TORCHVISION) {
-		for (int32_t i = 0; i < n_out; i++) {
-			int32_t lo, count = position_weights(n_in, scale, i, filter, w, &lo);
-			for (int32_t k = 0; k < count; k++)
-				most = w[k] > most ? w[k] : most;
-		}
-		x.shift = torch_shift(most);
-	}
+	double most = 0.0;
+	if (backend == VISION_PIL)
+		return 22;
 	for (int32_t i = 0; i < n_out; i++) {
-		x.count[i] = position_weights(n_in, scale, i, filter, w, &x.lo[i]);
-		for (int32_t k = 0; k < x.count[i]; k++)
-			x.q[(size_t)i * taps + (size_t)k] = (int32_t)(w[k] * (double)(1 << x.shift) + (w[k] < 0.0 ? -0.5 : 0.5));
+		int32_t lo, count = position_weights(n_in, (double)n_in / (double)n_out, i, filter, w, &lo);
+		for (int32_t k = 0; k < count; k++)
+			most = w[k] > most ? w[k] : most;
 	}
+	return torch_shift(most);
+}
+
+/* Positions first ... first + count - 1 of an axis that is resized from n_in to n_out. */
+static rebus_status axis_plan(arena *a, int32_t n_in, int32_t n_out, int32_t first, int32_t count, vision_filter filter, vision_backend backend,
+                              resample *out, rebus_error *err)
+{
+	double scale = (double)n_in / (double)n_out, fs = scale < 1.0 ? 1.0 : scale;
+	size_t n = (size_t)count, taps = (size_t)int_min((int64_t)ceil(filters[filter].reach * fs) * 2 + 1, n_in), all;
+	taps = size_round(taps, 4);
+	int32_t *lo = arena_get(a, n, sizeof *lo), *counts = arena_get(a, n, sizeof *counts);
+	int32_t *q = size_mul(n, taps, &all) ? arena_zero(a, all, sizeof *q) : NULL;
+	double *w = arena_get(a, taps, sizeof *w);
+	int16_t *low = q ? arena_get(a, all, sizeof *low) : NULL, *high = NULL;
+	if (!lo || !counts || !q || !w || !low)
+		return error_memory(err, "resize weights");
+	resample x = {.n_in = n_in, .n_out = count, .taps = (int32_t)taps, .narrow = true, .lo = lo, .count = counts, .q = q, .low = low};
+	x.shift = shift_of(n_in, n_out, filter, backend, w);
+	for (size_t i = 0; i < n; i++) {
+		counts[i] = position_weights(n_in, scale, first + (int32_t)i, filter, w, &lo[i]);
+		for (int32_t k = 0; k < counts[i]; k++) {
+			int32_t v = (int32_t)(w[k] * (double)(1 << x.shift) + (w[k] < 0.0 ? -0.5 : 0.5));
+			q[i * taps + (size_t)k] = v;
+			x.narrow = x.narrow && v >= INT16_MIN && v <= INT16_MAX;
+		}
+	}
+	high = x.narrow ? NULL : arena_get(a, all, sizeof *high);
+	if (!x.narrow && !high)
+		return error_memory(err, "resize weights");
+	for (size_t i = 0; i < all; i++) {
+		int32_t over = (q[i] - (q[i] & ((1 << SPLIT) - 1))) / (1 << SPLIT); /* rounded down */
+		low[i] = (int16_t)(x.narrow ? q[i] : q[i] - over * (1 << SPLIT));
+		if (high)
+			high[i] = (int16_t)over;
+	}
+	x.high = high;
 	*out = x;
 	return REBUS_OK;
 }
 
-static uint8_t clip(int32_t v)
+/* What a plan reads of its axis: [from, end). Starts and ends ascend. */
+static int32_t reads_from(const resample *x)
 {
-	return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+	return x->lo[0];
 }
 
-/* out[j] = clip(sum over k of q[k] * in[k * stride + j]), 0 <= j < n. The full blocks have a constant length: they vectorise. */
-static void blend(const uint8_t *in, size_t stride, const int32_t *q, int32_t count, int32_t shift, size_t n, uint8_t *out)
+static int32_t reads_to(const resample *x)
 {
-	int32_t sum[BLOCK], half = 1 << (shift - 1);
-	size_t j = 0;
-	for (; j + BLOCK <= n; j += BLOCK) {
-		for (int i = 0; i < BLOCK; i++)
-			sum[i] = half;
-		for (int32_t k = 0; k < count; k++) {
-			const uint8_t *row = in + (size_t)k * stride + j;
-			for (int i = 0; i < BLOCK; i++)
-				sum[i] += q[k] * row[i];
-		}
-		for (int i = 0; i < BLOCK; i++)
-			out[j + (size_t)i] = clip(sum[i] >> shift);
-	}
-	for (; j + BAND <= n; j += BAND) {
-		for (int i = 0; i < BAND; i++)
-			sum[i] = half;
-		for (int32_t k = 0; k < count; k++) {
-			const uint8_t *row = in + (size_t)k * stride + j;
-			for (int i = 0; i < BAND; i++)
-				sum[i] += q[k] * row[i];
-		}
-		for (int i = 0; i < BAND; i++)
-			out[j + (size_t)i] = clip(sum[i] >> shift);
-	}
-	for (; j < n; j++) {
-		int32_t s = half;
-		for (int32_t k = 0; k < count; k++)
-			s += q[k] * in[(size_t)k * stride + j];
-		out[j] = clip(s >> shift);
-	}
+	return x->lo[x->n_out - 1] + x->count[x->n_out - 1];
 }
 
-/* in [height_in, width] bytes -> out [height_out, width] bytes; width counts channels */
-static void vertical(const uint8_t *in, size_t width, const axis *x, int32_t height_out, uint8_t *out)
+/* The axis begins `by` later. */
+static void move_start(resample *x, int32_t by, int32_t n_in)
 {
-	for (int32_t y = 0; y < height_out; y++)
-		blend(in + (size_t)x->lo[y] * width, width, x->q + (size_t)y * (size_t)x->taps, x->count[y], x->shift, width,
-		      out + (size_t)y * width);
-}
-
-/* in [height, width_in, channels] -> out [height, width_out, channels]; lying holds one turned band of each */
-static void horizontal(const uint8_t *in, int32_t height, size_t row_in, const axis *x, size_t row_out, size_t channels,
-                       uint8_t *out,
-                       uint8_t *lying, uint8_t *done)
-{
-	size_t step = channels * BAND;
-	for (int32_t y = 0; y < height; y += BAND) {
-		size_t rows = (size_t)int_min(BAND, height - y);
-		const uint8_t *from = in + (size_t)y * row_in;
-		uint8_t *to = out + (size_t)y * row_out;
-		for (size_t r = 0; r < rows; r++)
-			for (size_t j = 0; j < row_in; j++)
-				lying[j * BAND + r] = from[r * row_in + j];
-		for (size_t i = 0; i < row_out / channels; i++)
-			blend(lying + (size_t)x->lo[i] * step, step, x->q + i * (size_t)x->taps, x->count[i], x->shift, step,
-			      done + i * step);
-		for (size_t r = 0; r < rows; r++)
-			for (size_t j = 0; j < row_out; j++)
-				to[r * row_out + j] = done[j * BAND + r];
-	}
-}
-
-static rebus_status across(arena *a, const picture *in, int32_t width, vision_filter filter, vision_backend backend, picture *out,
-                           rebus_error *err)
-{
-	axis x;
-	size_t c = (size_t)in->channels, row_in = (size_t)in->width * c, row_out = (size_t)width * c;
-	rebus_status status = REBUS_OK;
-	arena_mark here = arena_here(a);
-	uint8_t *lying = arena_zero(a, row_in, BAND), *turned = arena_get(a, row_out, BAND);
-	if (!lying || !turned) {
-		status = error_memory(err, "resize scratch");
-		goto done;
-	}
-	TRY(axis_plan(a, in->width, width, filter, backend, &x, err));
-	horizontal(in->pixels, in->height, row_in, &x, row_out, c, out->pixels, lying, turned);
-done:
-	arena_release(a, here);
-	return status;
-}
-
-static rebus_status down(arena *a, const picture *in, int32_t height, vision_filter filter, vision_backend backend, picture *out,
-                         rebus_error *err)
-{
-	axis x;
-	rebus_status status = REBUS_OK;
-	arena_mark here = arena_here(a);
-	TRY(axis_plan(a, in->height, height, filter, backend, &x, err));
-	vertical(in->pixels, (size_t)in->width * (size_t)in->channels, &x, height, out->pixels);
-done:
-	arena_release(a, here);
-	return status;
+	int32_t *lo = (int32_t *)x->lo; /* ours: axis_plan made it */
+	for (int32_t i = 0; i < x->n_out; i++)
+		lo[i] -= by;
+	x->n_in = n_in;
 }
 
 /*
@@ -261,22 +187,23 @@ static void nearest_axis(int32_t n_in, int32_t n_out, vision_backend backend, bo
 	}
 }
 
-static rebus_status nearest(arena *a, const picture *in, picture *out, vision_backend backend, rebus_error *err)
+static rebus_status nearest(arena *a, const picture *in, int32_t width, int32_t height, vision_backend backend, const vision_window *part, picture *out,
+                            rebus_error *err)
 {
 	arena_mark here = arena_here(a);
-	int32_t *xs = arena_get(a, (size_t)out->width, sizeof(*xs)), *ys = arena_get(a, (size_t)out->height, sizeof(*ys));
+	int32_t *xs = arena_get(a, (size_t)width, sizeof(*xs)), *ys = arena_get(a, (size_t)height, sizeof(*ys));
 	if (!xs || !ys) {
 		arena_release(a, here);
 		return error_memory(err, "resize scratch");
 	}
-	bool small = out->width + out->height <= 128;
-	nearest_axis(in->width, out->width, backend, small, xs);
-	nearest_axis(in->height, out->height, backend, small, ys);
+	bool small = width + height <= 128;
+	nearest_axis(in->width, width, backend, small, xs);
+	nearest_axis(in->height, height, backend, small, ys);
 	size_t c = (size_t)in->channels;
 	uint8_t *to = out->pixels;
-	for (int32_t y = 0; y < out->height; y++)
-		for (int32_t x = 0; x < out->width; x++, to += c)
-			memcpy(to, in->pixels + ((size_t)ys[y] * (size_t)in->width + (size_t)xs[x]) * c, c);
+	for (int32_t y = 0; y < part->height; y++)
+		for (int32_t x = 0; x < part->width; x++, to += c)
+			memcpy(to, in->pixels + ((size_t)ys[part->y + y] * (size_t)in->width + (size_t)xs[part->x + x]) * c, c);
 	arena_release(a, here);
 	return REBUS_OK;
 }
@@ -300,50 +227,86 @@ static rebus_status check(const picture *in, int64_t width, int64_t height, visi
 	return REBUS_OK;
 }
 
-rebus_status vision_resize(arena *a, const picture *in, int64_t width, int64_t height, vision_filter filter,
-                           vision_backend backend,
-                           picture *out, rebus_error *err)
+/* Across first; rows: what down reads, or the part's. */
+static rebus_status across_down(arena *a, const kernels *k, const picture *in, const resample *xs, resample *ys, const vision_window *part,
+                                uint8_t *out, rebus_error *err)
+{
+	size_t c = (size_t)in->channels, row_in = (size_t)in->width * c, row = (size_t)part->width * c;
+	int32_t from = ys ? reads_from(ys) : part->y, rows = ys ? reads_to(ys) - from : part->height;
+	uint8_t *between = ys ? arena_get(a, (size_t)rows, row) : out;
+	if (!between)
+		return error_memory(err, "picture between two resize passes");
+	k->resample_across(xs, rows, in->channels, in->pixels + (size_t)from * row_in, (int64_t)row_in, between, (int64_t)row);
+	if (!ys)
+		return REBUS_OK;
+	move_start(ys, from, rows);
+	k->resample_down(ys, (int64_t)row, between, (int64_t)row, out, (int64_t)row);
+	return REBUS_OK;
+}
+
+/* Down first; columns: what across reads, or the part's. */
+static rebus_status down_across(arena *a, const kernels *k, const picture *in, const resample *ys, resample *xs, const vision_window *part,
+                                uint8_t *out, rebus_error *err)
+{
+	size_t c = (size_t)in->channels, row_in = (size_t)in->width * c, row = (size_t)part->width * c;
+	int32_t from = xs ? reads_from(xs) : part->x, columns = xs ? reads_to(xs) - from : part->width;
+	size_t wide = (size_t)columns * c;
+	uint8_t *between = xs ? arena_get(a, (size_t)part->height, wide) : out;
+	if (!between)
+		return error_memory(err, "picture between two resize passes");
+	k->resample_down(ys, (int64_t)wide, in->pixels + (size_t)from * c, (int64_t)row_in, between, (int64_t)wide);
+	if (!xs)
+		return REBUS_OK;
+	move_start(xs, from, columns);
+	k->resample_across(xs, part->height, in->channels, between, (int64_t)wide, out, (int64_t)row);
+	return REBUS_OK;
+}
+
+static void cut_out(const picture *in, const vision_window *part, uint8_t *out)
+{
+	size_t c = (size_t)in->channels, row = (size_t)part->width * c;
+	for (int32_t y = 0; y < part->height; y++)
+		memcpy(out + (size_t)y * row, in->pixels + ((size_t)(part->y + y) * (size_t)in->width + (size_t)part->x) * c, row);
+}
+
+rebus_status vision_resize(arena *a, const kernels *k, const picture *in, int64_t width, int64_t height, vision_filter filter, vision_backend backend,
+                           const vision_window *part, picture *out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
-	picture result = *in, between = *in;
+	picture result = *in;
 	arena_mark start = arena_here(a), kept = start;
 	bool vertical_first = backend == VISION_PIL && height < in->height && 2 * (in->width - width) < in->height - height;
-	if (width == in->width && height == in->height) {
+	bool across = width != in->width, down = height != in->height;
+	resample xs, ys;
+	if (!across && !down && !part) {
 		*out = *in;
 		return REBUS_OK;
 	}
 	TRY(check(in, width, height, filter, backend, vertical_first, err));
-	result.width = (int32_t)width;
-	result.height = (int32_t)height;
-	size_t c = (size_t)in->channels;
-	result.pixels = arena_get(a, (size_t)width * (size_t)height, c);
+	vision_window all = {0, 0, (int32_t)width, (int32_t)height};
+	part = part ? part : &all;
+	result.width = part->width;
+	result.height = part->height;
+	result.pixels = arena_get(a, (size_t)part->width * (size_t)part->height, (size_t)in->channels);
 	kept = arena_here(a);
 	if (!result.pixels) {
 		status = error_memory(err, "resized picture");
 		goto done;
 	}
-	if (filter == VISION_NEAREST) {
-		TRY(nearest(a, in, &result, backend, err));
+	if (!across && !down)
+		cut_out(in, part, result.pixels);
+	else if (filter == VISION_NEAREST)
+		TRY(nearest(a, in, (int32_t)width, (int32_t)height, backend, part, &result, err));
+	if ((!across && !down) || filter == VISION_NEAREST)
 		goto done;
-	}
-	if (width == in->width || height == in->height) {
-		TRY(height == in->height ? across(a, in, result.width, filter, backend, &result, err)
-		                         : down(a, in, result.height, filter, backend, &result, err));
-		goto done;
-	}
-	between.width = vertical_first ? in->width : result.width;
-	between.height = vertical_first ? result.height : in->height;
-	between.pixels = arena_get(a, (size_t)between.width * (size_t)between.height, c);
-	if (!between.pixels) {
-		status = error_memory(err, "picture between two resize passes");
-		goto done;
-	}
-	if (vertical_first) {
-		TRY(down(a, in, result.height, filter, backend, &between, err));
-		TRY(across(a, &between, result.width, filter, backend, &result, err));
+	if (across)
+		TRY(axis_plan(a, in->width, (int32_t)width, part->x, part->width, filter, backend, &xs, err));
+	if (down)
+		TRY(axis_plan(a, in->height, (int32_t)height, part->y, part->height, filter, backend, &ys, err));
+	if (across && !vertical_first) {
+		TRY(across_down(a, k, in, &xs, down ? &ys : NULL, part, result.pixels, err));
 	} else {
-		TRY(across(a, in, result.width, filter, backend, &between, err));
-		TRY(down(a, &between, result.height, filter, backend, &result, err));
+		TRY(down_across(a, k, in, &ys, across ? &xs : NULL, part, result.pixels, err));
 	}
 done:
 	arena_release(a, status ? start : kept);

@@ -22,6 +22,7 @@
 #ifndef REBUS_RESIZE_H
 #define REBUS_RESIZE_H
 
+#include "kernels/kernels.h"
 #include "vision/picture.h"
 
 typedef enum { VISION_TORCHVISION, VISION_PIL } vision_backend; /* whose arithmetic; torchvision is the reference's default */
@@ -31,13 +32,17 @@ typedef enum {
 
 const char *vision_filter_name(vision_filter filter); /* the enum's values are Pillow's numbers */
 
+/* A part of the result, inside it: only that is computed, with the bits it has in the whole. */
+typedef struct vision_window {
+	int32_t x, y, width, height;
+} vision_window;
+
 /*
- * out->pixels comes from `a` and is kept; scratch is released. Equal size: out shares in's pixels. Fails with LIMIT where
- * the result or the picture between the passes would have more than 178,956,970 pixels, with UNSUPPORTED for a filter the
- * back end refuses and for Pillow with an alpha plane (it premultiplies), with MEMORY.
+ * out->pixels comes from `a` and is kept; scratch is released. part NULL: all; equal size and all of it: out shares in's
+ * pixels. Fails with LIMIT where the result or the picture between the passes would have more than 178,956,970 pixels, with
+ * UNSUPPORTED for a filter the back end refuses and for Pillow with an alpha plane (it premultiplies), with MEMORY.
  */
-rebus_status vision_resize(arena *a, const picture *in, int64_t width, int64_t height, vision_filter filter,
-                           vision_backend backend,
-                           picture *out, rebus_error *err);
+rebus_status vision_resize(arena *a, const kernels *k, const picture *in, int64_t width, int64_t height, vision_filter filter, vision_backend backend,
+                           const vision_window *part, picture *out, rebus_error *err);
 
 #endif

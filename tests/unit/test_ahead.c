@@ -111,7 +111,7 @@ static void test_limit_without_large(void **state)
 	while (atomic_load(&held.now) < own + 28 * UNIT) /* nobody takes, so what they hold grows to the limit and stays */
 		wait_for(1);
 	wait_for(20);
-	assert_in_range(atomic_load(&held.now), own + 28 * UNIT, own + 32 * UNIT);
+	assert_in_range(atomic_load(&held.now), own + 28 * UNIT, own + 33 * UNIT); /* the oldest may come last */
 	for (int i = 0; i < JOBS; i++) {
 		hold *h = (hold *)(void *)ahead_take(q);
 		hold_free(h);
@@ -166,7 +166,13 @@ static void same_as_in_place(const rebus_model *m, const rebus_prompt_options *o
 		const pixels *a = &got->pictures[0].px, *b = &want->pictures[0].px;
 		assert_int_equal(got->picture_count, 1);
 		assert_true(a->channels == b->channels && a->height == b->height && a->width == b->width);
-		assert_memory_equal(a->data, b->data, (size_t)a->channels * (size_t)a->height * (size_t)a->width * sizeof *a->data);
+		size_t n = (size_t)a->channels * (size_t)a->height * (size_t)a->width;
+		float *x = test_malloc(n * sizeof *x), *y = test_malloc(n * sizeof *y);
+		vision_values(a, x);
+		vision_values(b, y);
+		assert_memory_equal(x, y, n * sizeof *x);
+		test_free(x);
+		test_free(y);
 	}
 	rebus_prompt_free(want);
 }

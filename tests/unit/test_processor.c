@@ -36,7 +36,7 @@ static void test_reference(void **state)
 		fill_noise(noise, sizeof noise, 77);
 		arena_init(&a, NULL, 0);
 		const vision_size *asked = size.height ? &size : NULL;
-		if (read_config(&a, c->config, &p, &err) || vision_process(&a, &p, &in, c->backend, asked, &out, &err))
+		if (read_config(&a, c->config, &p, &err) || vision_process(&a, kernels_get(cpu_detect()), &p, &in, c->backend, asked, &out, &err))
 			fail_msg("%s: %s", c->config, err.text);
 		assert_int_equal(p.warning_count, 0);
 		assert_int_equal(out.channels, c->out_channels);
@@ -190,7 +190,7 @@ static void test_bad_pictures(void **state)
 		arena_init(&a, NULL, 0);
 		assert_int_equal(read_config(&a, cases[i].config, &p, &err), REBUS_OK);
 		size_t before = a.total;
-		assert_true(vision_process(&a, &p, &in, VISION_TORCHVISION, NULL, &out, &err) != REBUS_OK);
+		assert_true(vision_process(&a, kernels_get(cpu_detect()), &p, &in, VISION_TORCHVISION, NULL, &out, &err) != REBUS_OK);
 		assert_has(err.text, cases[i].part);
 		assert_int_equal(out.height, -7);
 		assert_int_equal(a.total, before);
@@ -234,8 +234,69 @@ static void test_patches(void **state)
 	};
 	for (int i = 0; i < 40; i++)
 		in[i] = (float)i;
-	vision_patches(in, 2, 4, 5, 2, 2, out);
+	vision_patches(&(pixels){.data = in, .channels = 2, .height = 4, .width = 5}, 2, 2, 2, 2, out);
 	assert_memory_equal(out, want, sizeof want);
+}
+
+/* Patches of bytes have the bits of patches of floats, with zeros where the grid goes beyond the picture. */
+static void test_patches_of_bytes(void **state)
+{
+	(void)state;
+	enum { H = 13, W = 17, ROWS = 4, COLUMNS = 5, P = 4, MOST = 4 };
+	uint8_t bytes[H * W * MOST];
+	float table[MOST * 256], values[H * W * MOST], a[ROWS * COLUMNS * MOST * P * P], b[ROWS * COLUMNS * MOST * P * P];
+	fill_noise(bytes, sizeof bytes, 3);
+	for (int i = 0; i < MOST * 256; i++)
+		table[i] = ((float)(i % 256) - 100.0f * (float)(i / 256)) / 77.0f;
+	for (int32_t t = 0; t < 2 * MOST; t++) {
+		const int32_t rows = ROWS - t % 2, columns = rows + 1, C = t / 2 + 1, WIDTH = C * P * P;
+		pixels px = {.channels = C, .height = H, .width = W, .bytes = bytes, .table = table};
+		vision_values(&px, values);
+		pixels floats = {.data = values, .channels = C, .height = H, .width = W};
+		vision_patches_last(&px, rows, columns, P, P, a);
+		vision_patches_last(&floats, rows, columns, P, P, b);
+		assert_memory_equal(a, b, (size_t)(rows * columns * WIDTH) * sizeof *a);
+		vision_pixels_last(a, C, rows, columns, P, P, b);
+		vision_patches(&(pixels){.data = b, .channels = C, .height = rows * P, .width = columns * P}, rows, columns, P, P, a);
+		vision_patches(&px, rows, columns, P, P, b);
+		assert_memory_equal(a, b, (size_t)(rows * columns * WIDTH) * sizeof *a);
+		vision_patches(&px, rows, columns, P, P, a);
+		vision_patches(&floats, rows, columns, P, P, b);
+		assert_memory_equal(a, b, (size_t)(rows * columns * WIDTH) * sizeof *a);
+		for (int32_t i = 0; i < rows * columns * WIDTH; i++) {
+			int32_t patch = i / WIDTH, c = i % WIDTH / (P * P), y = patch / columns * P + i / P % P, x = patch % columns * P + i % P;
+			bool inside = y < H && x < W;
+			assert_true(a[i] == (inside ? values[((size_t)c * H + (size_t)y) * W + (size_t)x] : 0.0f));
+		}
+	}
+}
+
+/* Kept as bytes where that can be, and then the floats are those of vision_process. */
+static void test_prepared(void **state)
+{
+	(void)state;
+	uint8_t bytes[30 * 40 * 3];
+	fill_noise(bytes, sizeof bytes, 9);
+	picture in = {.width = 40, .height = 30, .channels = 3, .pixels = bytes};
+	for (int i = 0; i < 32; i++) {
+		arena a;
+		rebus_error err;
+		pixels kept, all;
+		arena_init(&a, NULL, 0);
+		processor p = {.name = "test", .convert_rgb = true, .resize = i & 1, .crop = i & 2, .rescale = i & 4, .normalize = i & 8, .rescale_factor = 1 / 255.0,
+			.size = {.shortest = 20}, .filter = VISION_BICUBIC, .crop_height = i & 16 ? 16 : 64, .crop_width = 18, .means = 3, .stds = 3,
+			.mean = {0.1, 0.2, 0.3}, .std = {0.4, 0.5, 0.6}};
+		assert_int_equal(vision_prepare(&a, kernels_get(cpu_detect()), &p, &in, i % 3 ? VISION_PIL : VISION_TORCHVISION, NULL, &kept, &err), REBUS_OK);
+		assert_int_equal(vision_process(&a, kernels_get(cpu_detect()), &p, &in, i % 3 ? VISION_PIL : VISION_TORCHVISION, NULL, &all, &err), REBUS_OK);
+		assert_true(kept.channels == all.channels && kept.height == all.height && kept.width == all.width);
+		assert_int_equal(kept.data != NULL, (i & 2) && !(i & 16)); /* the crop is larger than the picture */
+		size_t n = (size_t)all.height * (size_t)all.width * 3;
+		float *values = arena_get(&a, n, sizeof *values);
+		vision_values(&kept, values);
+		assert_memory_equal(values, all.data, n * sizeof *values);
+		assert_true(kept.bytes != bytes);
+		arena_free(&a);
+	}
 }
 
 int main(void)
@@ -244,6 +305,7 @@ int main(void)
 		cmocka_unit_test(test_reference),   cmocka_unit_test(test_pipe),         cmocka_unit_test(test_pipe_of_size),
 		cmocka_unit_test(test_warnings),    cmocka_unit_test(test_bad_configs),  cmocka_unit_test(test_bad_pictures),
 		cmocka_unit_test_setup_teardown(test_folder, scratch_begin, scratch_end), cmocka_unit_test(test_patches),
+		cmocka_unit_test(test_patches_of_bytes), cmocka_unit_test(test_prepared),
 	};
 	return cmocka_run_group_tests_name("processor", tests, NULL, NULL);
 }
