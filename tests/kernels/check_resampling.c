@@ -1,4 +1,4 @@
-/* check_pictures.c - weighted sums of bytes against 64-bit integers: equal to the bit at every level. */
+/* check_resampling.c - weighted sums of bytes against 64-bit integers: equal to the bit at every level. */
 #include "check.h"
 
 #include <string.h>
@@ -131,7 +131,7 @@ static void bench_resample(const kernels *k)
 	}
 }
 
-const check_entry check_pictures[] = {
+const check_entry check_resampling[] = {
 	{"resample", check_resample, bench_resample},
 	{NULL, NULL, NULL},
 };
