@@ -274,7 +274,7 @@ rebus_status prompt_grid(const rebus_model *m, arena *a, const picture *in, grid
 	if (status)
 		return status;
 	grid_picture g = {.positions = p.positions};
-	status = vision_process(a, m->pictures, in, VISION_TORCHVISION, NULL, &g.px, err);
+	status = vision_prepare(a, m->k, m->pictures, in, VISION_TORCHVISION, NULL, &g.px, err);
 	if (!status)
 		status = make_grid(&p, &g, err);
 	if (!status)
