@@ -1,7 +1,7 @@
 /*
  * attend.c - the attention kernel alone, as a contender of peers.py: the protocol of worker.py.
  *
- *   attend TOKENS THREADS        "ready {...}", then on every line "go" the seconds of some runs
+ *   attend TOKENS THREADS [bf16]    "ready {...}", then on every line "go" the seconds of some runs
  */
 #include "attention.h"
 
@@ -36,9 +36,10 @@ int main(int argc, char **argv)
 	team *t = NULL;
 	attend_case c;
 	if (tokens < 1 || tokens > 65536 || threads < 1 || !attend_case_make(&c, &a, tokens) || team_open(threads, NULL, &t, NULL)) {
-		fprintf(stderr, "usage: attend TOKENS THREADS\n");
+		fprintf(stderr, "usage: attend TOKENS THREADS [bf16]\n");
 		return 2;
 	}
+	c.call.products = argc > 3 && !strcmp(argv[3], "bf16") ? DT_BF16 : DT_F32;
 	rebus_runner r = team_runner(t);
 	shared s = {.k = kernels_get(cpu_detect()), .call = &c.call};
 	s.tasks = s.k->attend_tasks(s.call);

@@ -257,6 +257,19 @@ static void write(const work *w, int32_t panels)
 	}
 }
 
+/* While panel i of so many is at work, its share of the next tile's keys and values comes nearer. */
+static void fetch_share(const work *w, int32_t i, int32_t panels, int32_t j0, int32_t end)
+{
+	const attend_call *c = w->call;
+	const int32_t next = j0 + ATTEND_SPAN, n = (int32_t)int_min(ATTEND_SPAN, end - next);
+	if (!w->lanes->fetch || n <= 0)
+		return;
+	const int32_t from = n * i / panels, rows = n * (i + 1) / panels - from;
+	const int64_t key = (int64_t)w->seg.kv0 + next + from;
+	w->lanes->fetch(rows, c->spec->head_dim, c->k + key * c->ldk + (int64_t)w->kv_head * c->spec->head_dim, c->ldk);
+	w->lanes->fetch(rows, c->spec->v_dim, c->v + key * c->ldv + (int64_t)w->kv_head * c->spec->v_dim, c->ldv);
+}
+
 static void many_rows(work *w)
 {
 	const int32_t panels = (int32_t)ceil_div(w->rows, w->lanes->columns);
@@ -274,6 +287,7 @@ static void many_rows(work *w)
 			if (!packed)
 				pack_tile(w, j0, keys);
 			packed = true;
+			fetch_share(w, i, panels, j0, end);
 			panel_tile(w, &p, see, j0, keys);
 		}
 	}

@@ -30,6 +30,8 @@ typedef struct attend_lanes {
 
 	/* to [words(d), columns]: q [rows, d] times scale, turned; columns from rows on are 0 */
 	void (*queries)(int64_t rows, int64_t d, const float *q, int64_t ldq, float scale, float *to);
+	/* Asks for the lines of x [n, d], which will be packed soon; NULL: nothing to be gained */
+	void (*fetch)(int64_t n, int64_t d, const float *x, int64_t ldx);
 	/* to [n, words(d)]: k [n, d] */
 	void (*keys)(int64_t n, int64_t d, const float *k, int64_t ldk, float *to);
 	/* to [words(n), d]: v [n, d], elements of a word one below the other */

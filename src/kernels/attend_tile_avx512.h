@@ -183,6 +183,13 @@ INLINE void pack_queries(const operands of, int64_t rows, int64_t d, const float
 		}
 }
 
+INLINE void fetch_rows(int64_t n, int64_t d, const float *x, int64_t ldx)
+{
+	for (int64_t j = 0; j < n; j++, x += ldx)
+		for (int64_t p = 0; p < d; p += 16)
+			_mm_prefetch((const char *)(x + p), _MM_HINT_T1);
+}
+
 INLINE void pack_keys(const operands of, int64_t n, int64_t d, const float *k, int64_t ldk, float *to)
 {
 	const int64_t words = of == PAIRS ? (d + 1) / 2 : d;
@@ -305,6 +312,10 @@ INLINE void finish_columns(int64_t rows, int64_t d, const float *out, const floa
 	{                                                                                                                                \
 		pack_queries(of, rows, d, q, ldq, scale, to);                                                                                \
 	}                                                                                                                                \
+	static void name##_fetch(int64_t n, int64_t d, const float *x, int64_t ldx)                                                      \
+	{                                                                                                                                \
+		fetch_rows(n, d, x, ldx);                                                                                                    \
+	}                                                                                                                                \
 	static void name##_keys(int64_t n, int64_t d, const float *k, int64_t ldk, float *to)                                            \
 	{                                                                                                                                \
 		pack_keys(of, n, d, k, ldk, to);                                                                                             \
@@ -330,8 +341,8 @@ INLINE void finish_columns(int64_t rows, int64_t d, const float *out, const floa
 
 #define ATTEND_LANES(name, words)                                                                                                    \
 	{                                                                                                                                \
-		.columns = COLUMNS, .step = 16, .pack = words, .queries = name##_queries, .keys = name##_keys, .values = name##_values,      \
-		.tile = name##_tile, .softmax = name##_softmax, .finish = name##_finish                                                      \
+		.columns = COLUMNS, .step = 16, .pack = words, .queries = name##_queries, .fetch = name##_fetch, .keys = name##_keys,        \
+		.values = name##_values, .tile = name##_tile, .softmax = name##_softmax, .finish = name##_finish                                                      \
 	}
 
 #endif

@@ -145,24 +145,51 @@ void attend_bias_queries(attend_bias *bias, int64_t row, int32_t rows)
 	}
 }
 
-static float pair_bias(const attend_bias *bias, int32_t h, const int32_t *key_at, int32_t i)
+static void against_grid(const attend_bias *bias, int32_t h, const int32_t *at, int32_t from, int32_t to, float *out)
 {
 	const bias_spec *b = &bias->spec->bias;
-	const int32_t heads = bias->spec->heads;
-	if (b->kind == BIAS_GRID) {
-		int32_t entry = bias->query_a[i] - key_at[0] * (2 * b->side[1] - 1) - key_at[1];
-		float x = bias->table[(int64_t)entry * heads + h];
-		return bias->query_b[i] == key_at[2] ? x : x + b->other_region;
+	const int64_t heads = bias->spec->heads;
+	const int32_t offset = at[0] * (2 * b->side[1] - 1) + at[1], region = at[2];
+	const float *table = bias->table + h, other = b->other_region;
+	for (int32_t i = from; i < to; i++) {
+		float x = table[(bias->query_a[i] - offset) * heads];
+		out[i] = bias->query_b[i] == region ? x : x + other;
 	}
-	int64_t d = (int64_t)key_at[0] - bias->query_a[i];
-	if (b->kind == BIAS_SLOPE)
-		return -bias->table[h] * (float)(d < 0 ? -d : d);
-	return bias->table[bucket_entry(bias, d) * heads + h];
+}
+
+static void against(const attend_bias *bias, int32_t h, const int32_t *at, int32_t from, int32_t to, float *out)
+{
+	switch (bias->spec->bias.kind) {
+	case BIAS_GRID:
+		against_grid(bias, h, at, from, to, out);
+		break;
+	case BIAS_BUCKET:
+		for (int32_t i = from; i < to; i++)
+			out[i] = bias->table[bucket_entry(bias, (int64_t)at[0] - bias->query_a[i]) * bias->spec->heads + h];
+		break;
+	case BIAS_SLOPE:
+		for (int32_t i = from; i < to; i++) {
+			int64_t d = (int64_t)at[0] - bias->query_a[i];
+			out[i] = -bias->table[h] * (float)(d < 0 ? -d : d);
+		}
+		break;
+	case BIAS_NONE:
+		break;
+	}
 }
 
 void attend_bias_against(const attend_bias *bias, int32_t h, int64_t key, int32_t j, const int32_t *lo, const int32_t *hi, int32_t rows, float *out)
 {
 	const int32_t *at = bias->kv_at + 3 * key;
-	for (int32_t i = 0; i < rows; i++)
-		out[i] = lo && (j < lo[i] || j >= hi[i]) ? 0 : pair_bias(bias, h, at, i);
+	if (!lo) {
+		against(bias, h, at, 0, rows, out);
+		return;
+	}
+	for (int32_t i = 0, end; i < rows; i = end) { /* runs of queries that see the key: only their places need to fit the table */
+		for (end = i; end < rows && j >= lo[end] && j < hi[end];)
+			end++;
+		against(bias, h, at, i, end, out);
+		for (; end < rows && (j < lo[end] || j >= hi[end]); end++)
+			out[end] = 0;
+	}
 }

@@ -261,7 +261,8 @@ static void score_row(const problem *p, int64_t q, int64_t h, row_scores *r)
 		r->s[j - r->first] = s;
 		r->es = fmax(r->es, CHECK_EPS * ((double)(d + 4) * a->scale * size + 3 * (fabs(bias) + fabs(s))) + 1.2e-6 * a->cap);
 		if (p->call.products == DT_BF16)
-			r->es = fmax(r->es, (BF16_TWICE + CHECK_EPS * (double)(2 * d + 8)) * a->scale * size + CHECK_EPS * 3 * (fabs(bias) + fabs(s)) + 1.2e-6 * a->cap);
+			r->es = fmax(r->es, (BF16_TWICE + CHECK_EPS * (double)(2 * d + 8)) * a->scale * size +
+									CHECK_EPS * 3 * (fabs(bias) + fabs(s)) + 1.2e-6 * a->cap);
 		r->top = fmax(r->top, s);
 	}
 	r->sum = 0;
