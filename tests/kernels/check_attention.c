@@ -420,7 +420,8 @@ static void each_shape(const kernels *k, bool back, dtype products)
 				if (back && dims[i][0] > 64)
 					continue;
 				int32_t group = (int32_t)check_between(1, 2), kv_heads = back ? 1 : (int32_t)check_between(1, 2);
-				shape s = {group * kv_heads, kv_heads, dims[i][0], dims[i][1], .bias = (bias_kind)(bias % (BIAS_SLOPE + 1)), .see = (seeing)see};
+				shape s = {group * kv_heads, kv_heads, dims[i][0], dims[i][1], .see = (seeing)see};
+				s.bias = (bias_kind)(bias % (BIAS_SLOPE + 1));
 				s.cap = bias > BIAS_SLOPE ? 1.5f : 0;
 				s.products = products;
 				if (back && s.heads * s.head_dim > 64)
