@@ -376,8 +376,8 @@ static void name_of(const shape *s, char *out, size_t size)
 	static const char *const see[] = {"all", "causal", "window", "random"};
 	buf b;
 	buf_init(&b, NULL, 0);
-	buf_format(&b, "%sheads=%d/%d dim=%d/%d bias=%s %s%s%s", s->products == DT_BF16 ? "bf16 " : "", s->heads, s->kv_heads, s->head_dim, s->v_dim, bias_names[s->bias],
-	           see[s->see], s->gaps ? " gaps" : "", s->shared ? " shared" : "");
+	buf_format(&b, "%sheads=%d/%d dim=%d/%d bias=%s %s%s%s", s->products == DT_BF16 ? "bf16 " : "", s->heads, s->kv_heads, s->head_dim,
+	           s->v_dim, bias_names[s->bias], see[s->see], s->gaps ? " gaps" : "", s->shared ? " shared" : "");
 	for (int i = 0; i < s->segments; i++)
 		buf_format(&b, " %dx%d", s->q[i], s->kv[i]);
 	size_t n = b.size < size - 1 ? b.size : size - 1;
