@@ -8,6 +8,9 @@
  *
  * ATen is compiled with contraction of a * b + c into one rounding, on processors that have it; the explicit fmaf below
  * stand where it does so. Without them a position far from 0 is off by up to 5e-7 of a cell.
+ *
+ * One thing is ATen's mistake, and followed (torch 2.13): the antialiased pass over rows of a table that lies plane after
+ * plane, as SigLIP 2's does, takes the first output row for all of them where the result is one column wide.
  */
 #include "vision/position_grid.h"
 
@@ -128,6 +131,15 @@ static void multiply(const axis *ys, const axis *xs, grid_size from, grid_size t
 				}
 }
 
+static void repeat_first_row(const axis *ys, int32_t rows)
+{
+	for (int32_t i = 1; i < rows; i++)
+		for (int32_t k = 0; k < ys->taps; k++) {
+			ys->from[(size_t)i * (size_t)ys->taps + (size_t)k] = ys->from[k];
+			ys->coef[(size_t)i * (size_t)ys->taps + (size_t)k] = ys->coef[k];
+		}
+}
+
 static rebus_status check(grid_method method, grid_size from, grid_size to, rebus_error *err)
 {
 	if (from.height < 1 || from.width < 1 || to.height < 1 || to.width < 1)
@@ -155,6 +167,8 @@ rebus_status vision_grid_taps(arena *a, grid_method method, grid_size from, grid
 	status = axis_plan(&scratch, method, from.height, to.height, &ys, err);
 	if (!status)
 		status = axis_plan(&scratch, method, from.width, to.width, &xs, err);
+	if (!status && method == GRID_BILINEAR_WIDE && to.width == 1 && to.height != from.height)
+		repeat_first_row(&ys, to.height);
 	if (!status) {
 		size_t cells = (size_t)to.height * (size_t)to.width, taps = (size_t)ys.taps * (size_t)xs.taps;
 		if (taps > WEIGHTS / cells) {

@@ -181,7 +181,8 @@ def grid_table():
                ("GRID_BILINEAR_WIDE", dict(mode="bilinear", align_corners=False, antialias=True)),
                ("GRID_BILINEAR_ENDS", dict(mode="bilinear", align_corners=True))]
     for name, options in methods:
-        for gh, gw, th, tw in ((4, 3, 5, 7), (4, 4, 2, 3)):
+        one = ((4, 4, 9, 1), (4, 4, 1, 9)) if name == "GRID_BILINEAR_WIDE" else ()
+        for gh, gw, th, tw in ((4, 3, 5, 7), (4, 4, 2, 3)) + one:
             unit = torch.eye(gh * gw).reshape(1, gh, gw, -1).permute(0, 3, 1, 2).contiguous()
             out = torch.nn.functional.interpolate(unit, size=(th, tw), **options)[0].reshape(gh * gw, -1)[:, -2]
             lines.append("\t{%s, {%d, %d}, {%d, %d},\n\t {%s}}," % (name, gh, gw, th, tw, ", ".join("%.9gf" % v if "." in "%.9g" % v or "e" in "%.9g" % v else "%d.0f" % v for v in out.tolist())))
