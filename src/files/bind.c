@@ -196,6 +196,12 @@ static void turn(const char *from, char *to, size_t size, int64_t out, int64_t i
 			memcpy(to + (size_t)(o * in + i) * size, from + (size_t)(i * out + o) * size, size);
 }
 
+static void add_one(const matrix *m, float *values)
+{
+	for (int64_t i = 0; m->plus_one && i < m->out; i++)
+		values[i] += 1;
+}
+
 /* In f32, of its own and aligned; one tensor bound twice (tied weights) is one copy. */
 static rebus_status place_own(const binding *b, const tensor_info *t, matrix *m)
 {
@@ -213,6 +219,7 @@ static rebus_status place_own(const binding *b, const tensor_info *t, matrix *m)
 			turn((const char *)f32, (char *)*own, sizeof **own, m->out, m->in);
 		}
 	}
+	add_one(m, *own);
 	m->data = *own;
 	m->type = DT_F32;
 	return REBUS_OK;
@@ -225,6 +232,7 @@ static rebus_status place(const binding *b, const tensor_info *t, matrix *m)
 	weight_kind kind = b->row->kind;
 	m->name = t->name;
 	m->turned = kind == WEIGHT_TURNED;
+	m->plus_one = b->row->plus_one;
 	if (b->job->own)
 		return place_own(b, t, m);
 	bool vector = kind == WEIGHT_BIAS || kind == WEIGHT_VECTOR || kind == WEIGHT_SCALAR;
@@ -233,6 +241,7 @@ static rebus_status place(const binding *b, const tensor_info *t, matrix *m)
 		rebus_status status = bind_f32(b->a, t, &f32, b->err);
 		if (status)
 			return status;
+		add_one(m, (float *)(uintptr_t)f32);
 		m->data = f32;
 		m->type = DT_F32;
 	} else if (kind == WEIGHT_TURNED || (uintptr_t)t->data % size) {

@@ -18,6 +18,8 @@ typedef union {
 	const char *text;
 	int32_t pair[2];
 	int_list list;
+	real_list reals;
+	name_list names;
 	act_kind act;
 } value;
 
@@ -56,6 +58,27 @@ static const json *find(const json *object, const char *path, const char **name,
 			*length = (int)(j ? n : strlen(path));
 			return j;
 		}
+		p += n;
+	}
+}
+
+/* Is any alternative written as null? */
+static bool null_there(const json *object, const char *path)
+{
+	for (const char *p = path;; p++) {
+		size_t n = strcspn(p, "|"), head = 0;
+		char key[128];
+		for (size_t i = 0; i < n; i++)
+			head = p[i] == '.' ? i + 1 : head;
+		const json *map = head ? descend(object, p, head - 1) : object;
+		if (n - head < sizeof key) {
+			memcpy(key, p + head, n - head);
+			key[n - head] = 0;
+			if (map && json_has(map, key) && !json_get(map, key))
+				return true;
+		}
+		if (!p[n])
+			return false;
 		p += n;
 	}
 }
@@ -118,6 +141,32 @@ static rebus_status take_list(const reading *r, const json *j, bool *good, int_l
 	return REBUS_OK;
 }
 
+/* Lists that have no single form: numbers, or texts. */
+static rebus_status take_many(const reading *r, const json *j, bool *good, value *out)
+{
+	size_t n = json_count(j);
+	*good = json_kind_of(j) == JSON_LIST && n <= CONFIG_INTS_MOST;
+	if (!*good)
+		return REBUS_OK;
+	double *reals = r->f->kind == FIELD_REALS ? arena_get(r->a, n, sizeof *reals) : NULL;
+	const char **names = reals ? NULL : arena_zero(r->a, n, sizeof *names);
+	if (!reals && !names)
+		return error_memory(r->err, r->where);
+	for (size_t i = 0; *good && i < n; i++) {
+		size_t size;
+		const char *text = json_text(json_at(j, i), &size);
+		if (reals)
+			*good = json_real(json_at(j, i), &reals[i]) && reals[i] >= r->f->low && reals[i] <= r->f->high;
+		else if ((*good = text && strlen(text) == size) && !(names[i] = arena_text(r->a, text, size)))
+			return error_memory(r->err, r->where);
+	}
+	if (reals)
+		out->reals = (real_list){.count = (int32_t)n, .at = reals};
+	else
+		out->names = (name_list){.count = (int32_t)n, .at = names};
+	return REBUS_OK;
+}
+
 /* good: the value is of the field's kind and in its range */
 static rebus_status take(const reading *r, const json *j, bool *good, value *out)
 {
@@ -144,6 +193,9 @@ static rebus_status take(const reading *r, const json *j, bool *good, value *out
 		break;
 	case FIELD_INTS:
 		return take_list(r, j, good, &out->list);
+	case FIELD_REALS:
+	case FIELD_NAMES:
+		return take_many(r, j, good, out);
 	case FIELD_ACT:
 		*good = plain && act_parse(text, &out->act);
 		break;
@@ -156,11 +208,12 @@ static rebus_status wrong(const reading *r, const json *j, const char *name, int
 	static const char *const kinds[] = {
 		[FIELD_INT] = "a whole number", [FIELD_REAL] = "a number", [FIELD_FLAG] = "true or false", [FIELD_TEXT] = "text",
 		[FIELD_PAIR] = "a number or [height, width], each", [FIELD_INTS] = "a number or a list of at most 4096, each",
+		[FIELD_REALS] = "a list of at most 4096 numbers, each", [FIELD_NAMES] = "a list of at most 4096 texts",
 		[FIELD_ACT] = "an activation rebus knows: gelu, silu, relu and the like",
 	};
 	char text[64];
 	const field *f = r->f;
-	bool range = f->kind != FIELD_FLAG && f->kind != FIELD_TEXT && f->kind != FIELD_ACT;
+	bool range = f->kind != FIELD_FLAG && f->kind != FIELD_TEXT && f->kind != FIELD_NAMES && f->kind != FIELD_ACT;
 	bool kind_fits = json_kind_of(j) == JSON_INT || (json_kind_of(j) == JSON_REAL && f->kind == FIELD_REAL);
 	shown(j, text, sizeof text);
 	if (range && kind_fits && (f->kind == FIELD_INT || f->kind == FIELD_REAL))
@@ -188,6 +241,10 @@ static rebus_status take_default(const reading *r, value *out)
 		out->pair[0] = out->pair[1] = (int32_t)f->fallback;
 	else if (f->kind == FIELD_INTS)
 		out->list = (int_list){.count = 0};
+	else if (f->kind == FIELD_REALS)
+		out->reals = (real_list){.count = 0};
+	else if (f->kind == FIELD_NAMES)
+		out->names = (name_list){.count = 0};
 	else if (!act_parse(f->fallback_text, &out->act))
 		return error_set(r->err, REBUS_UNSUPPORTED, "%s: %s: no activation is called '%s'", r->where, f->path, f->fallback_text);
 	return REBUS_OK;
@@ -198,7 +255,7 @@ static void store(const field *f, const value *v, void *out)
 	static const size_t sizes[] = {
 		[FIELD_INT] = sizeof v->whole, [FIELD_REAL] = sizeof v->real, [FIELD_FLAG] = sizeof v->flag,
 		[FIELD_TEXT] = sizeof v->text, [FIELD_PAIR] = sizeof v->pair, [FIELD_INTS] = sizeof v->list,
-		[FIELD_ACT] = sizeof v->act,
+		[FIELD_REALS] = sizeof v->reals, [FIELD_NAMES] = sizeof v->names, [FIELD_ACT] = sizeof v->act,
 	};
 	memcpy((char *)out + f->offset, v, sizes[f->kind]);
 }
@@ -220,7 +277,10 @@ rebus_status config_read(arena *a, const json *object, const char *where, const 
 		const json *j = find(object, table[i].path, &name, &length);
 		if (!j && table[i].required)
 			return error_set(err, REBUS_FORMAT, "%s: %s: missing", where, table[i].path);
-		TRY(j ? take(&r, j, &good, &values[i]) : take_default(&r, &values[i]));
+		if (!j && table[i].nullable && null_there(object, table[i].path))
+			values[i] = (value){.whole = 0}; /* the same bits for a real */
+		else
+			TRY(j ? take(&r, j, &good, &values[i]) : take_default(&r, &values[i]));
 		if (!good)
 			return wrong(&r, j, name, length);
 	}

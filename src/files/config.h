@@ -17,8 +17,9 @@
  *
  * A path is a list of alternatives divided by '|', best first; dots descend ("rope_parameters.rope_theta"). The first one
  * that is there and not null counts. If none is, the default is taken as it stands (it need not lie in the range, so that 0
- * can mean "derive it"), or the field is reported as missing where the table says CONFIG_..._NEEDED. A macro for the wrong
- * type of field does not compile.
+ * can mean "derive it"), or the field is reported as missing where the table says CONFIG_..._NEEDED. CONFIG_..._OR_NULL: a
+ * null that is written there is no absence, but means 0 (`"sliding_window": null` is no window, absent is the class's default).
+ * A macro for the wrong type of field does not compile.
  */
 #ifndef REBUS_CONFIG_H
 #define REBUS_CONFIG_H
@@ -30,6 +31,14 @@ typedef struct int_list {
 	int32_t count;
 	const int64_t *at; /* [count], in the arena */
 } int_list;
+typedef struct real_list {
+	int32_t count;
+	const double *at; /* [count], in the arena */
+} real_list;
+typedef struct name_list {
+	int32_t count;
+	const char *const *at; /* [count], in the arena */
+} name_list;
 
 typedef enum {
 	FIELD_INT,  /* int64_t */
@@ -38,6 +47,8 @@ typedef enum {
 	FIELD_TEXT, /* const char *: a copy in the arena, without NUL bytes; the default may be NULL */
 	FIELD_PAIR, /* int32_t[2]: a number (twice) or a list of two, as height and width */
 	FIELD_INTS, /* int_list: a list of at most CONFIG_INTS_MOST numbers, or a number alone; default: empty */
+	FIELD_REALS, /* real_list: a list of at most CONFIG_INTS_MOST numbers; default: empty */
+	FIELD_NAMES, /* name_list: a list of at most CONFIG_INTS_MOST texts; default: empty */
 	FIELD_ACT   /* act_kind, by the names act_parse knows */
 } field_kind;
 enum { CONFIG_INTS_MOST = 4096, CONFIG_FIELDS_MOST = 128 };
@@ -46,7 +57,7 @@ typedef struct field {
 	const char *path;
 	field_kind kind;
 	size_t offset; /* in the struct */
-	bool required;
+	bool required, nullable;   /* nullable: a null is 0 */
 	double fallback;           /* INT, REAL, FLAG, PAIR */
 	const char *fallback_text; /* TEXT, ACT */
 	double low, high;          /* INT, REAL, PAIR, INTS: accepted range, ends included */
@@ -67,6 +78,12 @@ typedef struct field {
 #define CONFIG_REAL(s, m, path_, low_, high_, default_)                                                                    \
 	CONFIG_RANGED(s, m, double *, REAL, path_, low_, high_, .fallback = (default_))
 #define CONFIG_REAL_NEEDED(s, m, path_, low_, high_) CONFIG_RANGED(s, m, double *, REAL, path_, low_, high_, .required = true)
+#define CONFIG_INT_OR_NULL(s, m, path_, low_, high_, default_)                                                             \
+	CONFIG_RANGED(s, m, int64_t *, INT, path_, low_, high_, .fallback = (default_), .nullable = true)
+#define CONFIG_REAL_OR_NULL(s, m, path_, low_, high_, default_)                                                            \
+	CONFIG_RANGED(s, m, double *, REAL, path_, low_, high_, .fallback = (default_), .nullable = true)
+#define CONFIG_REALS(s, m, path_, low_, high_) CONFIG_RANGED(s, m, real_list *, REALS, path_, low_, high_, .required = false)
+#define CONFIG_NAMES(s, m, path_) CONFIG_FIELD(s, m, name_list *, NAMES, path_, .required = false)
 #define CONFIG_FLAG(s, m, path_, default_) CONFIG_FIELD(s, m, bool *, FLAG, path_, .fallback = (default_))
 #define CONFIG_TEXT(s, m, path_, default_) CONFIG_FIELD(s, m, const char **, TEXT, path_, .fallback_text = (default_))
 #define CONFIG_TEXT_NEEDED(s, m, path_) CONFIG_FIELD(s, m, const char **, TEXT, path_, .required = true)

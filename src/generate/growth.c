@@ -5,6 +5,8 @@
  *     prefill      all rows of all prompts in one run
  *     step         a row for each sequence that goes on; its key and value land at region[i] + past[i]
  *
+ * Where other angles count beyond a length (text_shape.restart), the step that grows beyond it has all rows of its sequence again.
+ *
  * A step plans nothing and allocates nothing: its table, maps and layout lie in an arena reserved before the first one.
  */
 #include <string.h>
@@ -16,9 +18,10 @@ typedef struct run_parts { /* what a run is fed with */
 	int32_t *picked, *where;
 	int64_t picked_count, feature_rows;
 	const float *features;
-	float *angles;
-	rowmap source, pick;
-	layout self;
+	int32_t *length; /* of each sequence, with the rows of this run */
+	float *angles, *near_angles;
+	rowmap source, position, pick;
+	layout self, near;
 } run_parts;
 
 static int64_t total_rows(const growth *g)
@@ -41,6 +44,29 @@ static rebus_status check_lengths(const growth *g, const text_shape *w, rebus_er
 	return REBUS_OK;
 }
 
+static rebus_status turn(const rope *of, const run_parts *r, arena *a, float **out, rebus_error *err)
+{
+	if (!of)
+		return REBUS_OK;
+	*out = arena_get(a, (size_t)r->table.rows, 2 * (size_t)of->half * sizeof(float));
+	if (!*out)
+		return error_memory(err, "a run");
+	part_rope_angles(of, &r->table, r->length, *out);
+	return REBUS_OK;
+}
+
+static rebus_status turns(const growth *g, run_parts *r, const text_shape *w, arena *a, rebus_error *err)
+{
+	r->length = arena_get(a, (size_t)g->count, sizeof *r->length);
+	if (!r->length)
+		return error_memory(err, "a run");
+	memcpy(r->length, g->past, (size_t)g->count * sizeof *r->length);
+	for (int64_t i = 0; i < r->table.rows; i++)
+		r->length[r->table.seq[i]]++;
+	rebus_status status = turn(w->turn, r, a, &r->angles, err);
+	return status ? status : turn(w->near_turn, r, a, &r->near_angles, err);
+}
+
 /* Maps, layout and angles of the table that is in r; everything from arena a. */
 static rebus_status complete(const growth *g, run_parts *r, arena *a, rebus_error *err)
 {
@@ -49,22 +75,24 @@ static rebus_status complete(const growth *g, run_parts *r, arena *a, rebus_erro
 	const text_shape *w = m->text.f->words(m->text.config);
 	int64_t rows = r->table.rows, base[TOKEN_KINDS] = {0, w->vocabulary, -1, -1, -1};
 	r->where = arena_get(a, (size_t)rows, sizeof *r->where);
-	r->angles = arena_get(a, (size_t)rows, (size_t)(w->rotary + 1) * sizeof(float));
-	if (!r->where || !r->angles)
+	if (!r->where)
 		return error_memory(err, "a run");
 	TRY(tokens_map_sources(a, &r->table, base, w->vocabulary + r->feature_rows, &r->source, err));
 	TRY(tokens_map_pick(a, r->picked, r->picked_count, rows, &r->pick, err));
 	TRY(tokens_layout_cached(a, &r->table, g->region, g->past, r->where, &r->self, err));
-	if (w->rotary)
-		tokens_angles(&r->table, AT_ORDER, w->inv_freq, (int32_t)(w->rotary / 2), r->angles);
+	if (w->window)
+		TRY(tokens_layout_near(a, &r->self, rows, w->window, &r->near, err));
+	if (w->learned_order)
+		TRY(tokens_map_order(a, &r->table, w->order_offset, w->order_offset + w->positions, &r->position, err));
+	TRY(turns(g, r, w, a, err));
 done:
 	return status;
 }
 
 static net_run feed_of(const run_parts *r)
 {
-	return (net_run){.table = &r->table, .features = r->features, .feature_rows = r->feature_rows, .source = &r->source, .pick = &r->pick, .self = &r->self,
-		.angles = r->angles, .where = r->where};
+	return (net_run){.table = &r->table, .features = r->features, .feature_rows = r->feature_rows, .source = &r->source, .position = &r->position,
+		.pick = &r->pick, .self = &r->self, .near = &r->near, .angles = r->angles, .near_angles = r->near_angles, .where = r->where};
 }
 
 static rebus_status run(growth *g, const run_parts *r, const feed *f, rebus_error *err)
@@ -126,13 +154,43 @@ done:
 }
 
 /* ------------------------------------------------------------------------------------------------ begin, step, end */
-/* A step's objects: 14 columns of at most a cache line's rounding each, the angles, and what feed_new takes. */
+static size_t turned(const rope *r)
+{
+	return r ? 2 * (size_t)r->half : 1;
+}
+
+/* A step's objects: at most 20 columns, each of at most a cache line's rounding, the angles, and what feed_new takes. */
 static size_t step_bytes(const growth *g)
 {
 	const rebus_model *m = g->s->m;
 	const net *n = &g->s->text.n;
-	size_t rows = (size_t)g->count + 1, width = (size_t)m->text.f->words(m->text.config)->rotary + 1;
-	return 24 * (rows * sizeof(segment) + 128) + rows * width * sizeof(float) + ((size_t)graph_spaces(n->g) + (size_t)graph_slots(n->g) + 4) * 16 + 4096;
+	const text_shape *w = m->text.f->words(m->text.config);
+	size_t rows = (size_t)g->step_rows + 1, width = turned(w->turn) + turned(w->near_turn);
+	return 32 * (rows * sizeof(segment) + 128) + rows * width * sizeof(float) + ((size_t)graph_spaces(n->g) + (size_t)graph_slots(n->g) + 4) * 16 + 4096;
+}
+
+/* Does it grow beyond the length from which on it must be read again? */
+static bool restarts(const growth *g, const text_shape *w, int32_t i, int32_t max_tokens)
+{
+	bool own = g->s->m->self.f->words; /* a composed model's reference does not */
+	return own && w->restart && g->list[i].count <= w->restart && g->list[i].count + (int64_t)max_tokens > w->restart;
+}
+
+static rebus_status keep_grown(growth *g, const text_shape *w, int32_t max_tokens, int64_t *rows, rebus_error *err)
+{
+	int64_t again = 0;
+	g->grown = arena_zero(&g->fixed, (size_t)g->count, sizeof *g->grown);
+	for (int32_t i = 0; g->grown && i < g->count; i++) {
+		if (!restarts(g, w, i, max_tokens))
+			continue;
+		again += w->restart + 1;
+		g->grown[i] = arena_get(&g->fixed, (size_t)max_tokens, sizeof **g->grown);
+		if (!g->grown[i])
+			return error_memory(err, "an answer");
+	}
+	g->step_rows = again + g->count;
+	*rows = int_max(*rows, again ? g->step_rows : 0);
+	return g->grown ? REBUS_OK : error_memory(err, "an answer");
 }
 
 /* Everything but what lies in plans; size: what the plan is made for. growth_end also after a failure. */
@@ -158,6 +216,7 @@ static rebus_status prepare(growth *g, rebus_session *s, const sequence *list, i
 		return error_set(err, REBUS_LIMIT, "%lld tokens with their answers in one call", (long long)cache);
 	for (int32_t i = 0; i + 1 < count; i++)
 		g->region[i + 1] = g->region[i] + list[i].count + max_tokens;
+	TRY(keep_grown(g, w, max_tokens, &rows, err));
 	*size = (net_size){.rows = rows, .features = feature_rows, .picked = all ? rows : count, .cache = cache};
 done:
 	return status;
@@ -196,22 +255,39 @@ done:
 	return status;
 }
 
+/* The next row of sequence i; before it, all others once more where the sequence has to be read again. */
+static void add_next(growth *g, run_parts *r, int32_t i, int32_t id)
+{
+	const text_shape *w = g->s->m->text.f->words(g->s->m->text.config);
+	const sequence *q = &g->list[i];
+	if (g->grown[i]) {
+		g->grown[i][g->past[i] - q->count] = id;
+		if (g->past[i] == w->restart) {
+			for (int32_t k = 0; k < g->past[i]; k++)
+				tokens_add(&r->table, TOKEN_TEXT, i, k, -1, k < q->count ? q->ids[k] : g->grown[i][k - q->count]);
+			g->past[i] = 0;
+		}
+	}
+	int32_t at = g->past[i] ? g->past[i] : (int32_t)w->restart;
+	tokens_add(&r->table, TOKEN_TEXT, i, at, -1, id);
+}
+
 rebus_status growth_step(growth *g, const int32_t *id, rebus_error *err)
 {
 	rebus_status status;
 	run_parts r = {0};
 	feed f;
 	arena_release(&g->step, g->step_mark);
-	TRY(tokens_new(&g->step, g->count, &r.table, err));
+	TRY(tokens_new(&g->step, g->step_rows, &r.table, err));
 	r.picked = arena_get(&g->step, (size_t)g->count, sizeof *r.picked);
 	if (!r.picked)
 		return error_memory(err, "a step");
 	for (int32_t i = 0; i < g->count; i++) {
-		g->logits_at[i] = id[i] < 0 ? -1 : (int32_t)r.table.rows;
+		g->logits_at[i] = id[i] < 0 ? -1 : (int32_t)r.picked_count;
 		if (id[i] < 0)
 			continue;
-		r.picked[r.picked_count++] = (int32_t)r.table.rows;
-		tokens_add(&r.table, TOKEN_TEXT, i, g->past[i], -1, id[i]);
+		add_next(g, &r, i, id[i]);
+		r.picked[r.picked_count++] = (int32_t)r.table.rows - 1;
 	}
 	TRY(complete(g, &r, &g->step, err));
 	net_run fed = feed_of(&r);

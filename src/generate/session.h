@@ -68,7 +68,9 @@ typedef struct growth {
 	rebus_session *s;
 	int32_t count;
 	const sequence *list;
+	int32_t **grown;              /* [count][max]: what came after the prompts, where a sequence may have to be read again; else NULL */
 	int32_t *region, *past, *row; /* [count], [count], [count + 1] rows of the last run */
+	int64_t step_rows;            /* the most a step has */
 	bool all;                     /* heads saw every row of the prefill */
 	int32_t *logits_at;           /* [count]: row of "logits" that tells the next token, -1: not in the last run */
 	arena fixed, step;            /* step: reserved once, released every step */

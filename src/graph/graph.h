@@ -122,8 +122,9 @@ node_id graph_act(graph *g, const char *name, act_kind act, node_id x);
 node_id graph_gate(graph *g, const char *name, act_kind act, node_id a, node_id b);              /* act(a) * b */
 node_id graph_scale(graph *g, const char *name, node_id x, float factor);                        /* factor * x */
 node_id graph_scale_columns(graph *g, const char *name, node_id x, const weight *w);             /* column c times w[c] */
-node_id graph_layer_norm(graph *g, const char *name, node_id x, const weight *w, const weight *b, float eps);
+node_id graph_layer_norm(graph *g, const char *name, node_id x, const weight *w, const weight *b, float eps); /* w, b NULL: none */
 node_id graph_rms_norm(graph *g, const char *name, node_id x, const weight *w, float eps);
+node_id graph_rms_norm_heads(graph *g, const char *name, node_id x, const weight *w, int32_t head_dim, float eps); /* each head's columns, w [head_dim] */
 node_id graph_unit(graph *g, const char *name, node_id x);                                       /* x / |x|_2 a row */
 /* Each head's columns as x / |x|_2, times exp(min(scale[head], most)) where there is a scale. */
 node_id graph_cosine(graph *g, const char *name, node_id x, const weight *scale, int32_t head_dim, float most);

@@ -17,6 +17,7 @@ typedef struct matrix {
 	int64_t out, in;
 	const char *name; /* the tensor's in the checkpoint */
 	bool turned;      /* the checkpoint has it as [in, out] */
+	bool plus_one;    /* the checkpoint has values less by 1 */
 } matrix;
 
 typedef struct weight {

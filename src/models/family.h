@@ -46,10 +46,12 @@ typedef struct tower_shape {
 typedef struct text_shape {
 	int64_t vocabulary, positions; /* longest sequence */
 	int64_t eos;                   /* where PICK_END looks; 2: the highest id (old CLIP files), else the first eos */
-	int64_t rotary;                /* columns of a head that are turned, 0 none */
-	const float *inv_freq;         /* [rotary / 2] */
+	const rope *turn, *near_turn;  /* of queries and keys; near_turn: of blocks that see the last keys only; NULL: none, or the same */
+	int64_t restart;               /* a sequence that grows beyond is read again from its start, as other angles count then; 0: never */
+	int64_t window;                /* how many keys such blocks see; 0: there are none */
 	bool learned_order;            /* a learned table by place */
 	int64_t segments;              /* rows of a learned table by segment; 0: a text has one segment only */
+	int64_t order_offset;          /* rows of it before the first place */
 	bool both_ways;                /* a row sees the rows after it too */
 	bool full;                     /* texts are padded to the longest sequence, and padding is read like any token */
 } text_shape;

@@ -66,7 +66,7 @@ static bool ends(const char *text, const char *end)
 }
 
 /* NAN: drawn */
-static double constant(const making *x, const char *name, weight_kind kind)
+static double constant(const making *x, const char *name, weight_kind kind, bool plus_one)
 {
 	bool one = kind == WEIGHT_VECTOR || kind == WEIGHT_SCALAR;
 	if (kind == WEIGHT_BIAS || (one && ends(name, ".bias")))
@@ -78,11 +78,11 @@ static double constant(const making *x, const char *name, weight_kind kind)
 	if (strstr(name, "lambda"))
 		return real_of(x, "layerscale_value", 1);
 	if (one && ends(name, ".weight"))
-		return 1;
+		return plus_one ? 0 : 1;
 	return NAN;
 }
 
-static rebus_status fill(making *x, tensor_out *t, weight_kind kind)
+static rebus_status fill(making *x, tensor_out *t, weight_kind kind, bool plus_one)
 {
 	size_t n = 1;
 	for (int32_t i = 0; i < t->rank; i++)
@@ -94,7 +94,7 @@ static rebus_status fill(making *x, tensor_out *t, weight_kind kind)
 	uint64_t seed = x->seed;
 	for (const char *p = t->name; *p; p++)
 		seed = mix(seed ^ (uint8_t)*p);
-	double value = constant(x, t->name, kind);
+	double value = constant(x, t->name, kind, plus_one);
 	for (size_t i = 0; i < n; i++)
 		data[i] = (float)(isnan(value) ? x->deviation * cut_normal(seed, i) : value);
 	t->data = data;
@@ -184,7 +184,7 @@ static rebus_status make_tensor(making *x, const component *c, const weight_row 
 		x->room = room;
 	}
 	shape(x, c, row, &t);
-	rebus_status status = fill(x, &t, row->kind);
+	rebus_status status = fill(x, &t, row->kind, row->plus_one);
 	if (!status)
 		x->list[x->count++] = t;
 	return status;

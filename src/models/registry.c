@@ -21,6 +21,15 @@
 	X(siglip_text)                                                                                                     \
 	X(bert)                                                                                                            \
 	X(llama)                                                                                                           \
+	X(gpt2)                                                                                                            \
+	X(opt)                                                                                                             \
+	X(mistral)                                                                                                         \
+	X(qwen2)                                                                                                           \
+	X(qwen3)                                                                                                           \
+	X(gemma)                                                                                                           \
+	X(gemma2)                                                                                                          \
+	X(gemma3_text)                                                                                                     \
+	X(phi3)                                                                                                            \
 	X(llava)
 
 #define X(name) extern const family family_##name;

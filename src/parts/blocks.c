@@ -10,7 +10,24 @@ static const weight *present(const weight *w)
 
 node_id part_norm(net *n, const char *name, node_id x, const weight *w, const weight *b, const block_options *o)
 {
-	return o->rms ? graph_rms_norm(n->g, name, x, w, (float)o->eps) : graph_layer_norm(n->g, name, x, w, present(b), (float)o->eps);
+	return o->rms ? graph_rms_norm(n->g, name, x, w, (float)o->eps) : graph_layer_norm(n->g, name, x, present(w), present(b), (float)o->eps);
+}
+
+static slot self_layout(net *n, bool near)
+{
+	slot *at = near ? &n->near : &n->self;
+	if (!*at)
+		*at = graph_slot_layout(n->g, near ? "near" : "self", n->rows, n->size.cache > 0 ? n->cache : n->rows);
+	return *at;
+}
+
+/* Queries or keys: their norms, their angles. */
+static node_id turned(net *n, const char *name, node_id x, const weight *norm, const block_options *o)
+{
+	if (present(norm))
+		x = graph_rms_norm_heads(n->g, graph_text(n->g, "%s_norm", name), x, norm, (int32_t)o->head_dim, (float)o->eps);
+	node_id angles = o->near && n->near_angles ? n->near_angles : n->angles;
+	return o->rotary ? graph_rotate(n->g, graph_text(n->g, "%s_rotary", name), x, angles, (int32_t)o->head_dim, 0) : x;
 }
 
 static node_id self_attention(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
@@ -18,23 +35,19 @@ static node_id self_attention(net *n, const char *name, node_id x, const block_w
 	graph *g = n->g;
 	int32_t d = (int32_t)o->head_dim, wide = (int32_t)o->heads * d, narrow = (int32_t)o->kv_heads * d;
 	bool cached = n->size.cache > 0;
-	if (!n->self)
-		n->self = graph_slot_layout(g, "self", n->rows, cached ? n->cache : n->rows);
 	node_id qkv = graph_linear(g, graph_text(g, "%s.qkv", name), x, &w->qkv);
 	node_id q = graph_view(g, qkv, 0, wide), k = graph_view(g, qkv, wide, narrow), v = graph_view(g, qkv, wide + narrow, narrow);
-	if (o->rotary) {
-		q = graph_rotate(g, graph_text(g, "%s.rotary_q", name), q, n->angles, d, 0);
-		k = graph_rotate(g, graph_text(g, "%s.rotary_k", name), k, n->angles, d, 0);
-	}
+	q = turned(n, graph_text(g, "%s.q", name), q, &w->q_norm, o);
+	k = turned(n, graph_text(g, "%s.k", name), k, &w->k_norm, o);
 	if (cached) {
 		if (!n->where)
 			n->where = graph_slot_column(g, "cache row", n->rows, 1);
 		k = graph_cache(g, graph_text(g, "%s.cache_k", name), k, n->cache, n->where);
 		v = graph_cache(g, graph_text(g, "%s.cache_v", name), v, n->cache, n->where);
 	}
-	attention spec = {.heads = (int32_t)o->heads, .kv_heads = (int32_t)o->kv_heads, .head_dim = d, .v_dim = d};
-	spec.scale = (float)(1.0 / sqrt((double)d));
-	node_id y = graph_attend(g, graph_text(g, "%s.attend", name), q, k, v, &spec, n->self, 0, 0, 0);
+	attention spec = {.heads = (int32_t)o->heads, .kv_heads = (int32_t)o->kv_heads, .head_dim = d, .v_dim = d, .cap = (float)o->cap};
+	spec.scale = (float)(o->scale > 0 ? o->scale : 1.0 / sqrt((double)d));
+	node_id y = graph_attend(g, graph_text(g, "%s.attend", name), q, k, v, &spec, self_layout(n, o->near), 0, 0, 0);
 	return graph_linear(g, name, y, &w->out);
 }
 
@@ -71,6 +84,11 @@ static node_id block_after(net *n, const char *name, node_id x, const block_weig
 	return part_norm(n, name, x, &w->norm2, &w->norm2_bias, o);
 }
 
+static node_id after(net *n, const char *name, node_id x, const weight *w, const block_options *o)
+{
+	return present(w) ? part_norm(n, name, x, w, NULL, o) : x;
+}
+
 node_id part_block(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
 {
 	graph *g = n->g;
@@ -78,8 +96,10 @@ node_id part_block(net *n, const char *name, node_id x, const block_weights *w, 
 		return block_after(n, name, x, w, o);
 	const char *first = graph_text(g, "%s.%s", name, o->attention), *second = graph_text(g, "%s.%s", name, o->mlp);
 	node_id a = self_attention(n, first, part_norm(n, graph_text(g, "%s.norm1", name), x, &w->norm1, &w->norm1_bias, o), w, o);
+	a = after(n, graph_text(g, "%s.after1", name), a, &w->after1, o);
 	x = graph_add(g, graph_text(g, "%s.middle", name), x, scaled(n, graph_text(g, "%s.scale1", name), a, &w->scale1));
 	node_id b = part_mlp(n, second, part_norm(n, graph_text(g, "%s.norm2", name), x, &w->norm2, &w->norm2_bias, o), &w->up, &w->down, o);
+	b = after(n, graph_text(g, "%s.after2", name), b, &w->after2, o);
 	return graph_add(g, name, x, scaled(n, graph_text(g, "%s.scale2", name), b, &w->scale2));
 }
 
@@ -115,7 +135,8 @@ node_id part_patch_embedding(net *n, const char *name, const weight *patch, cons
 	return present(position) ? add_positions(n, name, x, position, POSITION_TAPS) : x;
 }
 
-node_id part_token_embedding(net *n, const char *name, const weight *table, bool features)
+/* What is scaled afterwards is divided before: features. */
+static node_id embedding(net *n, const char *name, const weight *table, bool features, float divide)
 {
 	node_id rows[2] = {graph_param(n->g, table), 0};
 	int count = 1;
@@ -123,8 +144,20 @@ node_id part_token_embedding(net *n, const char *name, const weight *table, bool
 		node_id in = rows[count++] = graph_input(n->g, "features", n->features, (int32_t)table->in, &n->features_in);
 		if (n->wants.train) /* the seed of the gradient of whatever made them */
 			graph_want(n->g, in);
+		if (divide != 1)
+			rows[1] = graph_scale(n->g, graph_text(n->g, "%s.features", name), in, 1 / divide);
 	}
 	return graph_move(n->g, name, rows, count, n->rows, source_map(n));
+}
+
+node_id part_token_embedding(net *n, const char *name, const weight *table, bool features)
+{
+	return embedding(n, name, table, features, 1);
+}
+
+node_id part_scaled_embedding(net *n, const char *name, const weight *table, bool features, float scale)
+{
+	return graph_scale(n->g, name, embedding(n, graph_text(n->g, "%s.rows", name), table, features, scale), scale);
 }
 
 node_id part_order_embedding(net *n, const char *name, node_id x, const weight *table)
@@ -148,6 +181,14 @@ node_id part_pick(net *n, const char *name, node_id x)
 	return graph_move(n->g, name, &x, 1, n->picked, n->pick);
 }
 
+node_id part_head(net *n, const char *name, node_id x, const weight *own, const weight *tied)
+{
+	if (present(own) || tied)
+		return graph_linear(n->g, name, x, present(own) ? own : tied);
+	graph_fail(n->g, REBUS_SHAPE, "%s.weight: not in the checkpoint, and config.json does not tie it to the embedding", name);
+	return 0;
+}
+
 node_id part_pool(net *n, const char *name, node_id x)
 {
 	if (!n->pool)
@@ -155,9 +196,10 @@ node_id part_pool(net *n, const char *name, node_id x)
 	return graph_move(n->g, name, &x, 1, n->picked, n->pool);
 }
 
-void part_angles(net *n, int64_t head_dim)
+void part_angles(net *n, int64_t turned_, bool near)
 {
-	n->angles = graph_input(n->g, "angles", n->rows, (int32_t)head_dim, &n->angles_in);
+	node_id x = graph_input(n->g, near ? "near angles" : "angles", n->rows, (int32_t)turned_, near ? &n->near_angles_in : &n->angles_in);
+	*(near ? &n->near_angles : &n->angles) = x;
 }
 
 /*

@@ -14,6 +14,8 @@ typedef struct block_weights {
 	weight qkv;               /* query, key, value stacked */
 	weight out;
 	weight norm2, norm2_bias; /* before the MLP, or after its sum */
+	weight after1, after2;    /* norms of attention's and the MLP's results, before they are added (Gemma 2) */
+	weight q_norm, k_norm;    /* of each head, before it is turned */
 	weight up;                /* fc1; gated: gate and up stacked */
 	weight down;
 	weight scale1, scale2;    /* of the columns of attention's and the MLP's results (LayerScale) */
@@ -29,11 +31,15 @@ typedef struct block_options {
 	bool after;   /* norms after each sum, not before each half: x = norm(x + attention x); x = norm(x + mlp x) */
 	bool gated;   /* down(act(gate) * up), else down(act(up)) */
 	bool rotary;  /* queries and keys turned by net->angles, half-split pairs */
+	bool near;    /* rows see the last keys only: net->near, and net->near_angles where there are such */
+	double scale; /* of scores; 0: head_dim^-1/2 */
+	double cap;   /* scores: cap tanh(score / cap); 0: none */
 	const char *attention, *mlp; /* how the reference calls the two halves, below the block's name */
 } block_options;
 
 /*
- * x = x + scale1 attention(norm x); x = x + scale2 mlp(norm x). name: the block's module path. The layout is net->self, made here at the
+ * x = x + scale1 after1(attention(norm x)); x = x + scale2 after2(mlp(norm x)). name: the block's module path. The layout is
+ * net->self or net->near, made here at the
  * first call; with net->size.cache > 0 keys and values go through a cache of that many rows.
  */
 node_id part_block(net *n, const char *name, node_id x, const block_weights *w, const block_options *o);
@@ -54,12 +60,16 @@ node_id part_patch_embedding(net *n, const char *name, const weight *patch, cons
 node_id part_positions(net *n, const char *name, node_id x, const weight *table);
 /* Rows of the token table (TEXT: id) and of features that another net made (IMAGE), in the table's order: net->source. */
 node_id part_token_embedding(net *n, const char *name, const weight *table, bool features);
+/* The same, the table's rows times scale; features are left as they are. */
+node_id part_scaled_embedding(net *n, const char *name, const weight *table, bool features, float scale);
 /* A learned table by place in the sequence, added: net->position. */
 node_id part_order_embedding(net *n, const char *name, node_id x, const weight *table);
 /* A learned table by segment of the text, added: net->segment. */
 node_id part_segment_embedding(net *n, const char *name, node_id x, const weight *table);
 /* The rows heads are run on: net->pick. */
 node_id part_pick(net *n, const char *name, node_id x);
+/* Logits by a matrix of their own where the file has one, else by the embedding; tied NULL: it may not be taken. */
+node_id part_head(net *n, const char *name, node_id x, const weight *own, const weight *tied);
 /* As many rows by the family's second rule, such as the mean of each picture's patches: net->pool. */
 node_id part_pool(net *n, const char *name, node_id x);
 
@@ -68,7 +78,7 @@ typedef struct probe_weights { /* pooling by attention: a learned row asks, the 
 } probe_weights;
 /* y = attention(probe, x); y + mlp(norm y): a row for each picture, through net->probe and net->cross. */
 node_id part_probe(net *n, const char *name, node_id x, const probe_weights *w, const block_options *o);
-/* An input of rotary angles for every token: net->angles_in. */
-void part_angles(net *n, int64_t head_dim);
+/* An input of rotary angles for every token, of `turned` columns of a head: net->angles_in, or net->near_angles_in. */
+void part_angles(net *n, int64_t turned, bool near);
 
 #endif

@@ -130,10 +130,10 @@ rebus_status net_feed(const net *n, const net_run *r, arena *a, feed *out, rebus
 	out->rows[n->patches] = r->patch_rows;
 	out->rows[n->features] = r->feature_rows;
 	out->rows[n->cache] = n->size.cache;
-	const void *values[] = {r->patches, r->features, r->source, r->position, r->self, r->angles, r->where, r->pick, r->pool, r->probe, r->cross,
-		r->segment};
-	slot slots[] = {n->patches_in, n->features_in, n->source, n->position, n->self, n->angles_in, n->where, n->pick, n->pool, n->probe, n->cross,
-		n->segment};
+	const void *values[] = {r->patches, r->features, r->source, r->position, r->self, r->near, r->angles, r->near_angles,
+		r->where, r->pick, r->pool, r->probe, r->cross, r->segment};
+	slot slots[] = {n->patches_in, n->features_in, n->source, n->position, n->self, n->near, n->angles_in, n->near_angles_in,
+		n->where, n->pick, n->pool, n->probe, n->cross, n->segment};
 	static const float nothing[1];
 	for (size_t i = 0; i < COUNT_OF(slots); i++)
 		if (slots[i])

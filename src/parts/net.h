@@ -61,13 +61,14 @@ typedef struct net {
 	slot position;    /* map into a learned position table */
 	slot segment;     /* map into a learned table by segment */
 	slot self;        /* layout over rows, or over the cache */
-	slot angles_in;   /* input [rows, 2 * half] */
+	slot near;        /* the same, but a row sees the last keys only */
+	slot angles_in, near_angles_in; /* input [rows, 2 * half]; of blocks that see the last keys only, where they have their own */
 	slot where;       /* column: the cache row of each token */
 	slot pick;        /* map: rows that heads are run on */
 	slot probe, cross; /* map: one row for every picture; layout: each sees its picture's rows */
 	slot pool;        /* map: a second row for each of them, or a mean of rows */
 	net_stage stage[PYRAMID_STAGES]; /* the rows of stage 0 are those of the table */
-	node_id angles;
+	node_id angles, near_angles;
 	net_output *outputs; /* [NET_OUTPUTS] */
 	int32_t output_count;
 	arena mem;
@@ -90,8 +91,8 @@ typedef struct net_run {
 	int64_t patch_rows, feature_rows;
 	const rowmap *source, *position, *segment, *pick, *pool;
 	const rowmap *probe;
-	const layout *self, *cross;
-	const float *angles;
+	const layout *self, *near, *cross;
+	const float *angles, *near_angles;
 	const int32_t *where;
 	const pyramid *windows;
 } net_run;

@@ -130,3 +130,15 @@ rebus_status tokens_layout_cached(arena *a, const tokens *t, const int32_t *regi
 	*out = l;
 	return REBUS_OK;
 }
+
+rebus_status tokens_layout_near(arena *a, const layout *from, int64_t rows, int64_t window, layout *out, rebus_error *err)
+{
+	int32_t *lo = arena_get(a, (size_t)rows, sizeof *lo);
+	if (!lo)
+		return error_memory(err, "an attention layout");
+	for (int64_t r = 0; r < rows; r++)
+		lo[r] = (int32_t)int_max(from->lo[r], from->hi[r] - window);
+	*out = *from;
+	out->lo = lo;
+	return REBUS_OK;
+}

@@ -106,14 +106,14 @@ static rebus_status place(const parameter *p, const tensor_info *x, arena *a, te
 	const float *from = p->average ? p->average : p->value;
 	out->type = TENSOR_F32;
 	out->data = from;
-	if (!p->turned)
+	if (!p->turned && !p->plus_one)
 		return REBUS_OK;
 	float *to = arena_get(a, (size_t)p->count, sizeof *to);
 	if (!to)
 		return error_memory(err, x->name);
 	for (int64_t o = 0; o < p->rows; o++)
 		for (int64_t i = 0; i < p->width; i++)
-			to[i * p->rows + o] = from[o * p->width + i];
+			to[p->turned ? i * p->rows + o : o * p->width + i] = from[o * p->width + i] - (p->plus_one ? 1.0f : 0.0f);
 	out->data = to;
 	return REBUS_OK;
 }

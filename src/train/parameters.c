@@ -44,7 +44,7 @@ static rebus_status add_node(parameters *list, const net *n, node_id id, plan *c
 		const matrix *m = &x->w->part[k];
 		const void *value = bias ? (const void *)x->w->bias[k] : m->data;
 		parameter p = {.name = bias ? x->w->bias_name[k] : m->name, .value = (float *)(uintptr_t)value, .rows = m->out, .width = bias ? 1 : m->in,
-			.turned = m->turned && !bias, .matrix = !vector && m->out > 1 && m->in > 1};
+			.turned = m->turned && !bias, .plus_one = m->plus_one && !bias, .matrix = !vector && m->out > 1 && m->in > 1};
 		p.count = p.rows * p.width;
 		gradient_source source = {plan, d, vector ? 0 : row};
 		if (vector)

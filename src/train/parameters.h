@@ -23,7 +23,8 @@ typedef struct parameter {
 	const char *name;
 	float *value;          /* [rows, width], in the model */
 	int64_t rows, width, count;
-	bool turned, matrix;   /* the checkpoint has it as [width, rows]; it is no vector */
+	bool turned, plus_one; /* the checkpoint has it as [width, rows]; less by 1 */
+	bool matrix;           /* it is no vector */
 	bool frozen;
 	double rate, decay;    /* rate: factor on the schedule's */
 	float *moment1, *moment2, *sum, *average; /* [count] or NULL */

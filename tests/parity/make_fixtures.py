@@ -95,9 +95,9 @@ def randomise(model, seed, gain=1.3, table=0.5):
                 continue
             if p.ndim == 1:
                 p.copy_(0.6 + 0.2 * r if "lambda" in name else 1 + 0.2 * r if name.endswith("norm.weight") or re.search(r"norm\w*\.weight$", name) else 0.15 * r)
-            elif "embed_tokens" in name or "token_embedding" in name:
+            elif "embed_tokens" in name or "token_embedding" in name or "wte" in name:
                 p.copy_(table * r)
-            elif re.search(r"_tokens?$", name) or "position" in name:
+            elif re.search(r"_tokens?$", name) or "position" in name or "wpe" in name:
                 p.copy_(0.4 * r)
             else:
                 p.copy_(gain / math.sqrt(int(np.prod(p.shape[1:]))) * r)
@@ -110,10 +110,13 @@ def hub_config(folder):
 
     def walk(d):
         rope = d.pop("rope_parameters", None)
+        if rope and "full_attention" in rope:                # Gemma 3: a base for each kind of layer
+            d["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+            rope = rope["full_attention"]
         if rope:
             d["rope_theta"] = rope.pop("rope_theta")
             kind = rope.get("rope_type", "default")
-            if kind == "linear":
+            if kind == "linear" and "rope_local_base_freq" not in d:
                 rope["type"] = rope.pop("rope_type")        # the oldest spelling
             d["rope_scaling"] = None if kind == "default" else rope
         if "dtype" in d:
@@ -508,6 +511,8 @@ def grow(model, tok, x):
     if ((top[..., 0] - top[..., 1]) / logits.std(-1)).min() < 0.01:
         raise TooClose
     out["generated_ids"], out["generated_logits"] = r.sequences[:, -STEPS:], logits
+    if "\0" in tok.decode(out["generated_ids"][0]):         # the tests read C strings
+        raise TooClose
     return out, tok.decode(out["generated_ids"][0], skip_special_tokens=True)
 
 
@@ -539,6 +544,62 @@ def llama(name, form, seed, tok, chat, rope, dtype=torch.float32, shards=None, *
         t, answer = grow(model, tok, dict(tok(text, add_special_tokens=False, return_tensors="pt", return_token_type_ids=False)))
         g.case("chat", messages=chat, max_tokens=STEPS, answer=answer, tensors=t)
     return g
+
+
+# ------------------------------------------------------------------------------------------------ other text families
+def text_folder(name, form, seed, tok, kind, dtype=torch.float32, shards=None, shift=0.0, **config):
+    """shift: what is taken off the norms' weights, of families that add 1; the table gets smaller where it is scaled."""
+    g = Golden(name, form)
+    cls = {"GPT2": "GPT2LMHeadModel", "Gemma3Text": "Gemma3ForCausalLM"}.get(kind, kind + "ForCausalLM")
+    cfg = getattr(T, kind + "Config")(vocab_size=len(tok) + 1, bos_token_id=tok.bos_token_id, eos_token_id=tok.eos_token_id, **config)
+    model = randomise(getattr(T, cls)(cfg), seed, table=0.1 if shift else 0.5)
+    with torch.no_grad():
+        for n, p in model.named_parameters():
+            if "norm" in n and n.endswith("weight"):
+                p -= shift
+    return g, save_model(model, g.folder, form, dtype, shards)
+
+
+def text(name, form, seed, tok, kind, *more, prompts=PROMPTS[:2], **config):
+    g, model = text_folder(name, form, seed, tok, kind, *more, **config)
+    save_words(g.folder, form, tok)
+    with torch.no_grad():
+        for i, p in enumerate(prompts):
+            t, answer = grow(model, tok, dict(tok(p, return_tensors="pt", return_token_type_ids=False)))
+            g.case(f"raw{i}", [{"text": p}], raw=True, max_tokens=STEPS, answer=answer, tensors=t)
+    return g, model, tok
+
+
+SAID = [("What shape is it?", " a circle"), ("Is it?", " yes, it is red and yellow"), ("What colour is the small square? A", " blue.")]
+
+
+def text_train(name, form, seed, tok, kind, rate=0.02, **config):
+    """Three sequences of different lengths; the prompts are masked."""
+    g, model, tok = text(name, form, seed, tok, kind, prompts=[q for q, _ in SAID], **config)
+    rows = []
+    for i, (q, said) in enumerate(SAID):
+        before = g.t[f"raw{i}.input_ids"][0]
+        after = torch.tensor(tok(said, add_special_tokens=False)["input_ids"] + [tok.eos_token_id])
+        ids, labels = torch.cat([before, after]), torch.cat([torch.full_like(before, -100), after])
+        g.train[f"raw{i}.input_ids"], g.train[f"raw{i}.labels"] = ids[None], labels[None]
+        rows.append((ids, labels))
+
+    def loss():
+        logits = [model(input_ids=i[None]).logits[0, :-1] for i, _ in rows]
+        return torch.nn.functional.cross_entropy(torch.cat(logits), torch.cat([l[1:] for _, l in rows]), ignore_index=-100)
+    descend(g, model, loss, rate)
+    g.t = {k: v for k, v in g.t.items() if not k.endswith("generated_logits")}
+    return g
+
+
+def plain_words():
+    """GPT-2's form: bytes, nothing before or after."""
+    pre = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    vocab, merges = train_bpe(pre, 290)
+    t = Tokenizer(models.BPE(vocab=vocab, merges=merges))
+    t.pre_tokenizer, t.decoder = pre, decoders.ByteLevel()
+    t.add_special_tokens([special("<|endoftext|>")])
+    return T.PreTrainedTokenizerFast(tokenizer_object=t, bos_token="<|endoftext|>", eos_token="<|endoftext|>", clean_up_tokenization_spaces=False)
 
 
 # ------------------------------------------------------------------------------------------------ LLaVA
@@ -617,6 +678,9 @@ def llava_train(name, form, seed):
 
 # ------------------------------------------------------------------------------------------------ all of them
 GQA = dict(num_attention_heads=4, num_key_value_heads=2)
+TINY = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, max_position_embeddings=96, **GQA)
+THETA = dict(rope_type="default", rope_theta=10000.0)
+OPT = dict(hidden_size=24, ffn_dim=40, num_hidden_layers=2, num_attention_heads=3, max_position_embeddings=160)
 FIXTURES = {
     "vit-hub": lambda n, s: vit(n, "hub", s, 5, image=[24, 40], patch_size=[6, 10], qkv_bias=False)[0],
     "vit-v5": lambda n, s: vit(n, "v5", s, 7, torch.bfloat16, image=24, patch_size=6, hidden_act="quick_gelu", big=[(24, 36), (30, 18)], names=("grey.png", "shapes.png", "wide.png"))[0],
@@ -634,6 +698,27 @@ FIXTURES = {
     "llava-v5": lambda n, s: llava(n, "v5", s, byte_words("<image>"), [1, -1], "full", dict(GQA, head_dim=10, tie_word_embeddings=True), dict(hidden_act="gelu"),
         torch.bfloat16, tie_word_embeddings=True, multimodal_projector_bias=False, projector_hidden_act="gelu"),
     "llava-train": lambda n, s: llava_train(n, "hub", s),
+    "gpt2-train": lambda n, s: text_train(n, "hub", s, plain_words(), "GPT2", n_positions=160, n_embd=24, n_layer=2, n_head=3),
+    "gpt2-v5": lambda n, s: text(n, "v5", s, plain_words(), "GPT2", torch.bfloat16, "20KB", n_positions=160, n_embd=24, n_layer=3, n_head=2, n_inner=40,
+        scale_attn_by_inverse_layer_idx=True, activation_function="gelu")[0],
+    "mistral-train": lambda n, s: text_train(n, "hub", s, plain_words(), "Mistral", sliding_window=4, rope_parameters=dict(rope_type="yarn", rope_theta=10000.0, factor=4.0,
+        original_max_position_embeddings=16), head_dim=10, **TINY),
+    "mistral-v5": lambda n, s: text(n, "v5", s, piece_words(), "Mistral", torch.float16, sliding_window=None, tie_word_embeddings=True,
+        rope_parameters=dict(THETA, rope_theta=1e6), **TINY)[0],
+    "qwen2-train": lambda n, s: text_train(n, "v5", s, plain_words(), "Qwen2", rope_parameters=THETA, **TINY),
+    "qwen2-hub": lambda n, s: text(n, "hub", s, plain_words(), "Qwen2", torch.bfloat16, use_sliding_window=True, sliding_window=5, max_window_layers=1, tie_word_embeddings=True,
+        rope_parameters=dict(rope_type="yarn", rope_theta=1e6, factor=4.0, original_max_position_embeddings=32, attention_factor=1.2, beta_fast=20.0), **TINY)[0],
+    "qwen3-train": lambda n, s: text_train(n, "hub", s, plain_words(), "Qwen3", rope_parameters=THETA, head_dim=14, **TINY),
+    "gemma-train": lambda n, s: text_train(n, "v5", s, plain_words(), "Gemma", shift=1.0, rope_parameters=THETA, head_dim=12, **TINY),
+    "gemma2-train": lambda n, s: text_train(n, "hub", s, plain_words(), "Gemma2", shift=1.0, rope_parameters=THETA, head_dim=12, sliding_window=4, query_pre_attn_scalar=20,
+        attn_logit_softcapping=2.0, final_logit_softcapping=3.0, **TINY),
+    "gemma3-train": lambda n, s: text_train(n, "hub", s, plain_words(), "Gemma3Text", shift=1.0, head_dim=12, sliding_window=4, query_pre_attn_scalar=20, layer_types=["sliding_attention", "full_attention"],
+        rope_parameters=dict(full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1e6), sliding_attention=dict(rope_type="default", rope_theta=1e4)), **TINY),
+    "phi3-train": lambda n, s: text_train(n, "hub", s, plain_words(), "Phi3", rope_parameters=dict(THETA, partial_rotary_factor=0.5), head_dim=12, pad_token_id=0, original_max_position_embeddings=64, **TINY),
+    "phi3-v5": lambda n, s: text(n, "v5", s, plain_words(), "Phi3", torch.bfloat16, prompts=[PROMPTS[0], PROMPTS[2]], pad_token_id=0, sliding_window=40, original_max_position_embeddings=12,
+        rope_parameters=dict(rope_type="longrope", rope_theta=1e4, short_factor=[1 + .1 * i for i in range(6)], long_factor=[2 + .3 * i for i in range(6)]), **dict(TINY, num_attention_heads=2, num_key_value_heads=1))[0],
+    "opt-train": lambda n, s: text_train(n, "v5", s, plain_words(), "OPT", **OPT),
+    "opt-hub": lambda n, s: text(n, "hub", s, plain_words(), "OPT", torch.float16, do_layer_norm_before=False, word_embed_proj_dim=16, **OPT)[0],
     "deit-hub": lambda n, s: vit(n, "hub", s, 5, torch.float16, family="DeiT", head="ForImageClassificationWithTeacher", image=24, patch_size=6, big=[(30, 18)])[0],
     "deit-v5": lambda n, s: vit(n, "v5", s, 6, torch.bfloat16, family="DeiT", image=[20, 36], patch_size=[5, 9], qkv_bias=False, names=("wide.png", "photo.jpg"))[0],
     "deit-bare-v5": lambda n, s: vit(n, "v5", s, 0, torch.float32, "30KB", family="DeiT", image=30, patch_size=7, pooler_output_size=20, big=[(42, 28)])[0],

@@ -14,7 +14,9 @@ const char *const fixture_names[] = {
 	"deit-hub",  "deit-v5",  "deit-bare-v5", "deit-train",  "dinov2-hub",  "dinov2-bare-v5", "dinov2-registers-v5", "dinov2-registers-bare-hub",
 	"dinov2-train", "dinov2-registers-train", "swin-hub", "swin-v5", "swin-train", "swinv2-hub", "swinv2-v5", "swinv2-train",
 	"siglip-hub", "siglip-v5", "siglip-train",
-	"llama-hub", "llama-v5", "llava-hub",    "llava-v5",    "llava-train", NULL,
+	"llama-hub", "llama-v5", "llava-hub",    "llava-v5",    "llava-train",
+	"gpt2-train", "gpt2-v5", "mistral-train", "mistral-v5", "qwen2-train", "qwen2-hub", "qwen3-train", "gemma-train", "gemma2-train", "gemma3-train",
+	"phi3-train", "phi3-v5", "opt-train", "opt-hub", NULL,
 };
 
 bool check(bool ok, const char *format, ...)

@@ -116,7 +116,7 @@ static void part_name(const char *first, int32_t part, bool bias, char *out, siz
 }
 
 /* What is done with each tensor of the checkpoint that the graph has as a parameter: its values, and its gradient's rows. */
-typedef void (*on_tensor)(trainee *t, const char *name, float *values, const plan_rows *gradient, void *user);
+typedef void (*on_tensor)(trainee *t, const char *name, float *values, const plan_rows *gradient, bool turned, void *user);
 
 static void each_part(trainee *t, const side *s, node_id id, on_tensor do_it, void *user)
 {
@@ -136,7 +136,7 @@ static void each_part(trainee *t, const side *s, node_id id, on_tensor do_it, vo
 		if (bias && !n->w->bias[k])
 			continue;
 		part_name(n->w->name, k, bias, name, sizeof name);
-		do_it(t, name, (float *)(uintptr_t)(bias ? (const void *)n->w->bias[k] : part->data), &mine, user);
+		do_it(t, name, (float *)(uintptr_t)(bias ? (const void *)n->w->bias[k] : part->data), &mine, part->turned && !bias, user);
 	}
 }
 
@@ -160,7 +160,7 @@ typedef struct comparison {
 	size_t found;
 } comparison;
 
-static void compare(trainee *t, const char *name, float *values, const plan_rows *g, void *user)
+static void compare(trainee *t, const char *name, float *values, const plan_rows *g, bool turned, void *user)
 {
 	comparison *c = user;
 	rebus_tensor x;
@@ -170,7 +170,7 @@ static void compare(trainee *t, const char *name, float *values, const plan_rows
 		return;
 	for (int64_t r = 0; r < g->rows; r++)
 		for (int64_t i = 0; i < g->width; i++) {
-			double d = (double)g->data[r * g->stride + i] - (double)((const float *)x.data)[r * g->width + i];
+			double d = (double)g->data[r * g->stride + i] - (double)((const float *)x.data)[turned ? i * g->rows + r : r * g->width + i];
 			apart += d * d;
 		}
 	apart = sqrt(apart);
@@ -180,11 +180,12 @@ static void compare(trainee *t, const char *name, float *values, const plan_rows
 	c->found++;
 }
 
-static void descend(trainee *t, const char *name, float *values, const plan_rows *g, void *user)
+static void descend(trainee *t, const char *name, float *values, const plan_rows *g, bool turned, void *user)
 {
 	float rate = *(const float *)user;
 	(void)t;
 	(void)name;
+	(void)turned; /* as the values are here */
 	for (int64_t r = 0; r < g->rows; r++)
 		for (int64_t i = 0; i < g->width; i++)
 			values[r * g->width + i] -= rate * g->data[r * g->stride + i];
@@ -309,11 +310,11 @@ static void train_classifier(const char *name, const char *cpu, int threads, flo
 /* ------------------------------------------------------------------------------------------------ LLaVA */
 typedef struct text_run { /* what the text net is fed with */
 	tokens table;
-	rowmap source, pick;
-	layout self;
+	rowmap source, position, pick;
+	layout self, near;
 	int32_t *picked, *target;
 	int32_t picked_count;
-	float *angles;
+	float *angles, *near_angles;
 	net_run run;
 } text_run;
 
@@ -326,7 +327,7 @@ static void add_sequence(trainee *t, text_run *r, int32_t i, int32_t *feature)
 	rebus_tensor ids = wanted(t, name);
 	snprintf(name, sizeof name, "%s.labels", of);
 	rebus_tensor labels = wanted(t, name);
-	int64_t image = t->m->self.f->image_token(t->m->self.config);
+	int64_t image = t->m->self.f->image_token ? t->m->self.f->image_token(t->m->self.config) : -1;
 	for (int32_t k = 0; k < (int32_t)ids.shape[1]; k++) {
 		int64_t id = ((const int64_t *)ids.data)[k], label = ((const int64_t *)labels.data)[k];
 		if (label >= 0 && k) {
@@ -335,6 +336,30 @@ static void add_sequence(trainee *t, text_run *r, int32_t i, int32_t *feature)
 		}
 		tokens_add(&r->table, id == image ? TOKEN_IMAGE : TOKEN_TEXT, i, k, -1, id == image ? (*feature)++ : (int32_t)id);
 	}
+}
+
+static float *turn(trainee *t, const rope *of, const tokens *table)
+{
+	int32_t length[SEQUENCES] = {0};
+	for (int64_t i = 0; i < table->rows; i++)
+		length[table->seq[i]]++;
+	float *angles = of ? arena_get(&t->mem, (size_t)(table->rows * 2 * of->half), sizeof *angles) : NULL;
+	if (of)
+		part_rope_angles(of, table, length, angles);
+	return angles;
+}
+
+/* Positions, angles and who sees whom, as the text model's shape asks. */
+static void text_places(trainee *t, text_run *r, const text_shape *w)
+{
+	rebus_error err = {0};
+	if (w->learned_order)
+		must(tokens_map_order(&t->mem, &r->table, w->order_offset, w->order_offset + w->positions, &r->position, &err), &err);
+	must(tokens_layout(&t->mem, &r->table, true, &r->self, &err), &err);
+	if (w->window)
+		must(tokens_layout_near(&t->mem, &r->self, r->table.rows, w->window, &r->near, &err), &err);
+	r->angles = turn(t, w->turn, &r->table);
+	r->near_angles = turn(t, w->near_turn, &r->table);
 }
 
 static void text_side(trainee *t, side *s, text_run *r, int64_t features)
@@ -350,18 +375,17 @@ static void text_side(trainee *t, side *s, text_run *r, int64_t features)
 		add_sequence(t, r, i, &feature);
 	check(feature == features, "%s: %d placeholders, %lld rows of pictures", t->name, feature, (long long)features);
 	int64_t rows = r->table.rows, base[TOKEN_KINDS] = {0, w->vocabulary, -1, -1, -1};
-	r->angles = arena_get(&t->mem, (size_t)(rows * w->rotary), sizeof(float));
 	must(tokens_map_sources(&t->mem, &r->table, base, w->vocabulary + features, &r->source, &err), &err);
 	must(tokens_map_pick(&t->mem, r->picked, r->picked_count, rows, &r->pick, &err), &err);
-	must(tokens_layout(&t->mem, &r->table, true, &r->self, &err), &err);
-	tokens_angles(&r->table, AT_ORDER, w->inv_freq, (int32_t)(w->rotary / 2), r->angles);
+	text_places(t, r, w);
 	must(net_new(&s->n, NULL, (net_size){.rows = rows, .features = features, .picked = r->picked_count}, (net_wants){.train = true}, &err), &err);
 	t->m->self.f->build_text(&s->n, t->m);
 	const net_output *o = net_find(&s->n, "logits");
 	s->target = graph_slot_column(s->n.g, "target", s->n.picked, 1);
 	s->out = graph_cross_entropy(s->n.g, "loss", o ? o->node : 0, s->target);
 	side_plan(t, s);
-	r->run = (net_run){.table = &r->table, .feature_rows = features, .source = &r->source, .pick = &r->pick, .self = &r->self, .angles = r->angles};
+	r->run = (net_run){.table = &r->table, .feature_rows = features, .source = &r->source, .position = &r->position, .pick = &r->pick,
+		.self = &r->self, .near = &r->near, .angles = r->angles, .near_angles = r->near_angles};
 	must(net_feed(&s->n, &r->run, &t->mem, &s->f, &err), &err);
 	s->f.at[s->target] = r->target;
 }
@@ -409,7 +433,33 @@ static void train_llava(const char *name, const char *cpu, int threads, float lo
 	trainee_close(&t);
 }
 
-int main(void)
+/* ------------------------------------------------------------------------------------------------ text */
+static void train_text(const char *name, const char *cpu, int threads, float losses[STEPS])
+{
+	trainee t;
+	side text;
+	text_run r;
+	if (!trainee_open(&t, name, cpu, threads))
+		return;
+	text_side(&t, &text, &r, 0);
+	float rate = *(const float *)wanted(&t, "rate").data;
+	for (int k = 0; k < STEPS; k++) {
+		side_run(&t, &text);
+		t.losses[k] = plan_output(text.p, text.out).data[0];
+		if (!k) {
+			comparison c = comparison_begin(&t);
+			each_tensor(&t, &text, compare, &c);
+			comparison_end(&t, &c);
+		}
+		each_tensor(&t, &text, descend, &rate);
+	}
+	compare_losses(&t);
+	memcpy(losses, t.losses, sizeof t.losses);
+	side_end(&text);
+	trainee_close(&t);
+}
+
+int main(int argc, char **argv)
 {
 	static const char *const levels[] = {"portable", "avx2", "avx512"};
 	static const struct {
@@ -424,10 +474,21 @@ int main(void)
 		{"swinv2-train", train_classifier},
 		{"siglip-train", train_classifier},
 		{"llava-train", train_llava},
+		{"gpt2-train", train_text},
+		{"mistral-train", train_text},
+		{"qwen2-train", train_text},
+		{"qwen3-train", train_text},
+		{"gemma-train", train_text},
+		{"gemma2-train", train_text},
+		{"gemma3-train", train_text},
+		{"phi3-train", train_text},
+		{"opt-train", train_text},
 	};
 	for (size_t i = 0; i < COUNT_OF(train); i++)
 		for (size_t v = 0; v < COUNT_OF(levels); v++) {
 			float one[STEPS] = {0}, three[STEPS] = {0};
+			if (argc > 1 && strcmp(argv[1], train[i].name))
+				continue;
 			train[i].run(train[i].name, levels[v], 1, one);
 			train[i].run(train[i].name, levels[v], 3, three);
 			check(!memcmp(one, three, sizeof one), "%s (%s): other losses at 3 threads than at one", train[i].name, levels[v]);

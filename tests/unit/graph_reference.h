@@ -235,9 +235,12 @@ static void one_row(const reference *ref, const node *n, int64_t r, double *y)
 	int32_t wide = ref->width[n->in[0]];
 	const double *x = ref->value[n->in[0]] + r * wide, *other = n->in[1] ? ref->value[n->in[1]] : NULL, *third = n->in[2] ? ref->value[n->in[2]] : NULL;
 	double length = 0, first = 0;
+	int32_t unit = n->op == &op_rms_norm && n->a.head_dim ? n->a.head_dim : wide;
+	for (int32_t c = 0; c < wide && (n->op == &op_layer_norm || n->op == &op_rms_norm); c += unit)
+		norm_row(n, unit, x + c, other, third, y + c);
 	if (n->op == &op_layer_norm || n->op == &op_rms_norm)
-		norm_row(n, wide, x, other, third, y);
-	else if (n->op == &op_softmax)
+		return;
+	if (n->op == &op_softmax)
 		softmax_row(wide, x, y);
 	else if (n->op == &op_rotate)
 		rotate_row(n, ref->width[n->in[1]] / 2, x, other + r * ref->width[n->in[1]], y);

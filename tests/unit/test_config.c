@@ -166,10 +166,58 @@ static void test_long_list(void **state)
 	assert_int_equal(config_read(NULL, NULL, "config.json: vision_config", table, COUNT_OF(table), NULL, NULL), REBUS_FORMAT);
 }
 
+/* Lists of numbers and of names; a null that means 0, and is not the absence that means the default. */
+typedef struct {
+	real_list factors;
+	name_list types;
+	int64_t window;
+	double cap;
+} lists;
+
+static const field list_table[] = {
+	CONFIG_REALS(lists, factors, "rope.short|factors", 0, 100),
+	CONFIG_NAMES(lists, types, "layer_types"),
+	CONFIG_INT_OR_NULL(lists, window, "a.window|window", 1, 10000, 4096),
+	CONFIG_REAL_OR_NULL(lists, cap, "cap", 0, 100, 30),
+};
+
+static rebus_status read_lists(arena *a, const char *text, lists *out, rebus_error *err)
+{
+	json *j = NULL;
+	assert_int_equal(json_parse(text, strlen(text), "config.json", 100000, &j, NULL), REBUS_OK);
+	rebus_status status = config_read(a, j, "config.json", list_table, COUNT_OF(list_table), out, err);
+	json_free(j);
+	return status;
+}
+
+static void test_lists(void **state)
+{
+	(void)state;
+	static const char *const bad[] = {"{\"factors\": 1}", "{\"factors\": [1, 101]}", "{\"factors\": [1, \"2\"]}", "{\"layer_types\": \"full\"}",
+		"{\"layer_types\": [\"full\", 1]}", "{\"layer_types\": [\"a\\u0000b\"]}", "{\"window\": 0}"};
+	arena a;
+	lists s;
+	rebus_error err;
+	arena_init(&a, NULL, 0);
+	assert_int_equal(read_lists(&a, "{}", &s, &err), REBUS_OK);
+	assert_true(!s.factors.count && !s.types.count && s.window == 4096 && s.cap == 30);
+	assert_int_equal(read_lists(&a, "{\"window\": null, \"cap\": null, \"factors\": [1, 2.5], \"layer_types\": [\"x\", \"y\"]}", &s, &err), REBUS_OK);
+	assert_true(s.window == 0 && s.cap == 0 && s.factors.count == 2 && s.factors.at[1] == 2.5 && s.types.count == 2);
+	assert_string_equal(s.types.at[1], "y");
+	assert_int_equal(read_lists(&a, "{\"a\": {\"window\": null}}", &s, &err), REBUS_OK);
+	assert_true(s.window == 0);
+	assert_int_equal(read_lists(&a, "{\"a\": {\"window\": null}, \"window\": 7, \"rope\": {\"short\": [3]}, \"factors\": [4, 5]}", &s, &err), REBUS_OK);
+	assert_true(s.window == 7 && s.factors.count == 1 && s.factors.at[0] == 3);
+	for (size_t i = 0; i < COUNT_OF(bad); i++)
+		if (read_lists(&a, bad[i], &s, &err) != REBUS_FORMAT)
+			fail_msg("%s: read", bad[i]);
+	arena_free(&a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_given),
 		cmocka_unit_test(test_wrong),
 		cmocka_unit_test(test_long_list),

@@ -104,6 +104,14 @@ static void build_scale(graph_case *c, int v)
 		case_out(c, graph_scale_columns(c->g, "y", v == 1 ? x : graph_view(c->g, x, 5, 33), case_vector(c, v == 1 ? 42 : 33)));
 }
 
+/* v: of one head, of three, of three in a view */
+static void build_norm_heads(graph_case *c, int v)
+{
+	int32_t d = v ? 11 : 70;
+	node_id x = case_input(c, case_space(c, 9), v ? 42 : 70);
+	case_out(c, graph_rms_norm_heads(c->g, "y", v == 2 ? graph_view(c->g, x, 4, 33) : v ? graph_view(c->g, x, 0, 33) : x, case_vector(c, d), d, 1e-5f));
+}
+
 /* v: 0 plain; else with a scale, one head of it beyond `most` */
 static void build_cosine(graph_case *c, int v)
 {
@@ -391,6 +399,9 @@ static const op_case cases[] = {
 	{"layer norm", build_norm, 1},
 	{"rms norm", build_norm, 2},
 	{"unit", build_norm, 3},
+	{"rms norm of one head", build_norm_heads, 0},
+	{"rms norm of heads", build_norm_heads, 1},
+	{"rms norm of heads in a view", build_norm_heads, 2},
 	{"layer norm of 3", build_norm, 1 + 4 * 3},
 	{"rms norm of 1", build_norm, 2 + 4 * 1},
 	{"rms norm of 257", build_norm, 2 + 4 * 257},
