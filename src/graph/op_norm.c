@@ -35,7 +35,7 @@ static bool norm_shape(graph *g, node *n)
 		if (n->in[i] && (graph_node(g, n->in[i])->width != width || graph_rows_max(g, n->in[i]) != 1))
 			return graph_fail(g, REBUS_SHAPE, "%s: a norm of %d columns has %d weights", n->name ? n->name : "norm", width,
 				graph_node(g, n->in[i])->width);
-	return true;
+	return n->in[1] || n->op == &op_layer_norm;
 }
 
 static void layer_forward(const step *s, int64_t task, void *scratch)

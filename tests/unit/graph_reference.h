@@ -92,7 +92,7 @@ static void norm_row(const node *n, int32_t width, const double *x, const double
 	for (int32_t i = 0; i < width; i++)
 		var += (x[i] - mean) * (x[i] - mean) / width;
 	for (int32_t i = 0; i < width; i++)
-		y[i] = (x[i] - mean) / sqrt(var + eps) * w[i] + (b ? b[i] : 0);
+		y[i] = (x[i] - mean) / sqrt(var + eps) * (w ? w[i] : 1) + (b ? b[i] : 0);
 }
 
 static void softmax_row(int32_t width, const double *x, double *y)

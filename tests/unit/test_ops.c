@@ -112,6 +112,12 @@ static void build_norm_heads(graph_case *c, int v)
 	case_out(c, graph_rms_norm_heads(c->g, "y", v == 2 ? graph_view(c->g, x, 4, 33) : v ? graph_view(c->g, x, 0, 33) : x, case_vector(c, d), d, 1e-5f));
 }
 
+static void build_norm_bare(graph_case *c, int v)
+{
+	(void)v;
+	case_out(c, graph_layer_norm(c->g, "y", case_input(c, case_space(c, 9), 33), NULL, NULL, 1e-5f));
+}
+
 /* v: 0 plain; else with a scale, one head of it beyond `most` */
 static void build_cosine(graph_case *c, int v)
 {
@@ -399,6 +405,7 @@ static const op_case cases[] = {
 	{"layer norm", build_norm, 1},
 	{"rms norm", build_norm, 2},
 	{"unit", build_norm, 3},
+	{"layer norm without weights", build_norm_bare, 0},
 	{"rms norm of one head", build_norm_heads, 0},
 	{"rms norm of heads", build_norm_heads, 1},
 	{"rms norm of heads in a view", build_norm_heads, 2},
