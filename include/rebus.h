@@ -89,8 +89,14 @@ typedef struct rebus_model_options {
 	const rebus_allocator *allocator; /* NULL: malloc and free */
 	bool copy;                        /* read the weights into memory instead of mapping the file */
 	bool trainable;                   /* weights are copied as f32, where training changes them */
-	const char *cpu;                  /* highest level to use: "portable", "avx2", "avx512"; NULL: the environment's REBUS_CPU, else the best */
-	uint8_t reserved[64];             /* zero */
+	const char *cpu;                  /* highest level to use: "portable", "avx2", "avx512", "avx512bf16"; NULL: the environment's REBUS_CPU, else the best */
+	/*
+	 * What the factors of matrix products are rounded to; sums, norms, attention's softmax and outputs stay f32. "f32" (or NULL): the
+	 * exact mode. "bf16": weights and activations to bfloat16. "int8": to 8 bits, with a scale for each output's weights and each row
+	 * of activations. docs/numerics.md says what is lost. Weights are made ready once, when a session first runs that part.
+	 */
+	const char *precision;
+	uint8_t reserved[56];             /* zero */
 } rebus_model_options;
 REBUS_API rebus_model_options rebus_model_defaults(void);
 

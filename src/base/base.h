@@ -51,6 +51,10 @@ int64_t int_min(int64_t a, int64_t b);
 int64_t int_max(int64_t a, int64_t b);
 int64_t ceil_div(int64_t a, int64_t b);
 
+/* Asks the system to back what lies in [memory, memory + size) with large pages: fewer faults when it is first written. For
+ * memory that is written as a whole and kept. */
+void memory_large_pages(void *memory, size_t size);
+
 /* ------------------------------------------------------------------------------------------------ arenas (memory.c) */
 extern const rebus_allocator base_allocator; /* aligned malloc and free */
 
@@ -113,6 +117,9 @@ rebus_status file_open(file_map *f, const char *path, size_t limit, bool copy, c
 void file_close(file_map *f);
 bool file_exists(const char *path);
 bool file_is_folder(const char *path);
+/* Takes the pages within [data, data + size) of a mapped file off this process's account; whoever reads them again gets
+ * them from the file. Only for addresses within f. */
+void file_forget(const file_map *f, const void *data, size_t size);
 
 /* Writes to PATH.tmp and renames on commit, so that a reader never sees half a file. */
 typedef struct file_out {
@@ -132,6 +139,13 @@ typedef struct team team; /* threads that sleep between runs */
 rebus_status team_open(int threads, const rebus_allocator *from, team **out, rebus_error *err);
 void team_close(team *t);
 rebus_runner team_runner(team *t);
+
+/* Mutual exclusion, for what several sessions share. */
+typedef struct mutex mutex;
+mutex *mutex_new(arena *a); /* NULL: no memory; lives in the arena, mutex_end before it goes */
+void mutex_end(mutex *m);
+void mutex_lock(mutex *m);
+void mutex_unlock(mutex *m);
 
 /* A barrier that spins briefly, then sleeps. */
 typedef struct barrier barrier;
@@ -166,9 +180,10 @@ void ahead_stop(ahead *q);
 void ahead_close(ahead *q); /* stopped and empty; NULL: nothing */
 
 /* ------------------------------------------------------------------------------------------------ processor (cpu.c) */
-typedef enum { CPU_PORTABLE, CPU_AVX2, CPU_AVX512, CPU_NEON, CPU_LEVELS } cpu_level;
+/* avx512: F, BW, VL, DQ; avx512bf16: with VNNI and BF16 (Zen 4, Cooper Lake, Sapphire Rapids) */
+typedef enum { CPU_PORTABLE, CPU_AVX2, CPU_AVX512, CPU_AVX512BF16, CPU_NEON, CPU_LEVELS } cpu_level;
 cpu_level cpu_detect(void);                             /* the best level this processor and system have */
-bool cpu_parse(const char *name, cpu_level *out);       /* portable, avx2, avx512, neon */
+bool cpu_parse(const char *name, cpu_level *out);       /* portable, avx2, avx512, avx512bf16, neon */
 const char *cpu_name(cpu_level level);
 
 double time_now(void); /* seconds, monotonic */

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const names[CPU_LEVELS] = {"portable", "avx2", "avx512", "neon"};
+static const char *const names[CPU_LEVELS] = {"portable", "avx2", "avx512", "avx512bf16", "neon"};
 
 #if defined(__x86_64__)
 /* Conversions of half precision, which the AVX2 files use; not every compiler's __builtin_cpu_supports knows the name. */
@@ -20,6 +20,13 @@ static bool has_f16c(void)
 {
 	unsigned a, b, c, d;
 	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
+/* Leaf 7: VNNI is bit 11 of ecx, BF16 bit 5 of eax of the second part. */
+static bool has_narrow_products(void)
+{
+	unsigned a, b, c, d;
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & 1u << 11) && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
 }
 #endif
 
@@ -31,7 +38,7 @@ cpu_level cpu_detect(void)
 		return CPU_PORTABLE;
 	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
 	    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-		return CPU_AVX512;
+		return has_narrow_products() ? CPU_AVX512BF16 : CPU_AVX512;
 	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 		return CPU_AVX2;
 	return CPU_PORTABLE;

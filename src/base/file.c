@@ -86,6 +86,16 @@ void file_close(file_map *f)
 	f->size = 0;
 }
 
+void file_forget(const file_map *f, const void *data, size_t size)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data, base = (uintptr_t)f->data;
+	if (!f->mapped || at < base || at - base > f->size || size > f->size - (at - base))
+		return;
+	uintptr_t from = (at + page - 1) / page * page, to = (at + size) / page * page;
+	if (from < to)
+		(void)!madvise((void *)from, to - from, MADV_DONTNEED); /* a hint: nothing to do if it is refused */
+}
+
 bool file_exists(const char *path)
 {
 	return access(path, F_OK) == 0;

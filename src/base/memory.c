@@ -5,16 +5,20 @@
  * gets a chunk of its own size. Every object starts on a cache line: vector loads never split, and false sharing between
  * threads that own neighbouring objects cannot happen. A test may set ARENA_CHUNK to see every object cost a call.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "base/base.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #ifndef ARENA_CHUNK
 #define ARENA_CHUNK (64 << 10)
 #endif
-enum { ALIGN = 64, CHUNK = ARENA_CHUNK };
+enum { ALIGN = 64, CHUNK = ARENA_CHUNK, LARGE_PAGE = 2 << 20 };
 
 struct arena_chunk {
 	arena_chunk *before;
@@ -70,6 +74,18 @@ static void aligned_give(void *user, void *memory, size_t size)
 	(void)user;
 	(void)size;
 	free(memory);
+}
+
+void memory_large_pages(void *memory, size_t size)
+{
+#ifdef MADV_HUGEPAGE
+	uintptr_t from = size_round((uintptr_t)memory, LARGE_PAGE), to = ((uintptr_t)memory + size) / LARGE_PAGE * LARGE_PAGE;
+	if (from < to)
+		(void)!madvise((void *)from, to - from, MADV_HUGEPAGE); /* a hint */
+#else
+	(void)memory;
+	(void)size;
+#endif
 }
 
 const rebus_allocator base_allocator = {NULL, aligned_get, aligned_give};

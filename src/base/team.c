@@ -87,6 +87,32 @@ void barrier_wait(barrier *b)
 	pthread_mutex_unlock(&b->lock);
 }
 
+struct mutex {
+	pthread_mutex_t m;
+};
+
+mutex *mutex_new(arena *a)
+{
+	mutex *m = arena_zero(a, 1, sizeof *m);
+	return m && !pthread_mutex_init(&m->m, NULL) ? m : NULL;
+}
+
+void mutex_end(mutex *m)
+{
+	if (m)
+		pthread_mutex_destroy(&m->m);
+}
+
+void mutex_lock(mutex *m)
+{
+	pthread_mutex_lock(&m->m);
+}
+
+void mutex_unlock(mutex *m)
+{
+	pthread_mutex_unlock(&m->m);
+}
+
 typedef struct {
 	struct team *team;
 	pthread_t thread;

@@ -77,7 +77,7 @@ static void program_help(void)
 	      "  rebus classify shoe.png\n"
 	      "  rebus inspect ORG/NAME\n\n");
 	print("Environment:\n  REBUS_MODEL   the model where -m is not given\n"
-	      "  REBUS_CPU     highest instruction set to use: portable, avx2, avx512, neon\n"
+	      "  REBUS_CPU     highest instruction set to use: portable, avx2, avx512, avx512bf16, neon\n"
 	      "  HF_HUB_CACHE, HF_HOME   where the Hugging Face cache is, for -m ORG/NAME\n\n");
 	print_paragraph(exit_codes);
 }

@@ -29,6 +29,7 @@ typedef struct {
 } option;
 
 #define FIELD(name) offsetof(cli_request, name)
+#define PRECISE (CLI_ASK | CLI_EMBED | CLI_CLASSIFY | CLI_TRACE | CLI_BENCH | CLI_INSPECT)
 #define PROMPTS (CLI_ASK | CLI_TRACE | CLI_TOKENS | CLI_BENCH | CLI_INSPECT)
 #define BATCHES (CLI_ASK | CLI_TRACE | CLI_TOKENS | CLI_BENCH | CLI_CLASSIFY | CLI_EMBED)
 #define MOST_TOKENS 1e6
@@ -112,8 +113,10 @@ static const option table[] = {
 	{"--json", 0, FLAG, CLI_ALL | CLI_TRAIN, FIELD(json), NULL, 0, 0,
 	 "print the result as JSON; with --batch or several files one value a line"},
 	{"--threads", 't', WHOLE, CLI_ALL | CLI_TRAIN, FIELD(threads), "N", 1, 1024, "threads (default: the processors this process may use)"},
-	{"--cpu", 0, CHOICE, CLI_ALL | CLI_TRAIN, FIELD(cpu), "portable|avx2|avx512|neon", 0, 0,
+	{"--cpu", 0, CHOICE, CLI_ALL | CLI_TRAIN, FIELD(cpu), "portable|avx2|avx512|avx512bf16|neon", 0, 0,
 	 "highest instruction set to use (default: $REBUS_CPU, else the best there is)"},
+	{"--precision", 0, CHOICE, PRECISE, FIELD(precision), "f32|bf16|int8", 0, 0,
+	 "what factors of matrix products are rounded to: f32 exact; bf16 and int8 faster, less exact (default: f32)"},
 	{"--load", 0, CHOICE, CLI_ALL, FIELD(load), "map|copy", 0, 0,
 	 "map the weights, or read them into memory, where later changes of the file do no harm (default: map)"},
 	{"--quiet", 'q', FLAG, CLI_ALL | CLI_TRAIN, FIELD(quiet), NULL, 0, 0, "no warnings and no progress on standard error"},
@@ -125,7 +128,6 @@ static const char *const later[][2] = {
 	{"--video", "no model of this version takes videos, expected --image"},
 	{"--fps", "no model of this version takes videos, expected --image"},
 	{"--patch-size", "no model of this version has patches of varying size, expected --size"},
-	{"--precision", "this version computes in f32 only"},
 };
 
 size_t cli_distance(const char *a, const char *b)

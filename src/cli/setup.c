@@ -117,6 +117,7 @@ rebus_status cli_engine_open(cli_engine *e, const cli_command *command, const cl
 	if (e->folder == e->found)
 		CLI_TRY(default_model(command, e->found, sizeof e->found, err));
 	model.cpu = r->cpu;
+	model.precision = r->precision;
 	model.copy = r->load && !strcmp(r->load, "copy");
 	CLI_TRY(rebus_model_open(e->folder, &model, &e->model, err));
 	if (with_session) {

@@ -282,6 +282,12 @@ void safetensors_close(safetensors *s)
 		s->opened = 0;
 }
 
+void safetensors_forget(const safetensors *s, const void *data, size_t size)
+{
+	for (size_t i = 0; i < s->opened; i++)
+		file_forget(&s->files[i], data, size);
+}
+
 const tensor_info *safetensors_find(const safetensors *s, const char *name)
 {
 	size_t lo = 0, hi = s->count;

@@ -70,6 +70,10 @@ rebus_status safetensors_open_memory(arena *a, const void *data, size_t size, co
                                      rebus_error *err);
 void safetensors_close(safetensors *s); /* unmaps or frees the files' bytes; NULL is fine */
 
+/* Says that [data, data + size) will hardly be read again: pages of a mapped file leave this process's account. Other memory
+ * is left alone. */
+void safetensors_forget(const safetensors *s, const void *data, size_t size);
+
 const tensor_info *safetensors_find(const safetensors *s, const char *name); /* NULL: absent */
 size_t safetensors_count(const safetensors *s);
 const tensor_info *safetensors_at(const safetensors *s, size_t number); /* in the order of the headers */

@@ -69,11 +69,26 @@ static bool fits(const run_net *r, net_size need, net_wants wants)
 	return r->p && !memcmp(&r->n.wants, &wants, sizeof wants) && net_size_fits(&r->n.size, &need);
 }
 
+/* Weights that training changes are read where they lie. So are those of a model that generates, in f32: a row at a time, at the
+ * speed of memory. */
+static bool reads_packs(const rebus_session *s, bool vision, net_wants wants)
+{
+	bool grows = !vision && s->m->self.f->abilities & REBUS_GENERATES;
+	return packs_precision(s->m->ready) != PRECISION_F32 || (!grows && !wants.train && !s->m->own);
+}
+
+static void forget(void *user, const void *data, size_t size)
+{
+	safetensors_forget(user, data, size);
+}
+
 static rebus_status build(rebus_session *s, const rebus_allocator *from, net *n, bool vision, net_size size, net_wants wants, rebus_error *err)
 {
 	rebus_status status = net_new(n, from, size, wants, err);
 	if (status)
 		return status;
+	if (reads_packs(s, vision, wants))
+		graph_use_packs(n->g, s->m->ready);
 	if (vision)
 		s->m->self.f->build_vision(n, s->m);
 	else
@@ -90,7 +105,10 @@ static rebus_status make(rebus_session *s, run_net *r, bool vision, net_size siz
 	if (status)
 		return status;
 	r->made = true;
-	status = plan_make(r->n.g, s->m->k, s->runner.threads, s->options.memory, s->m->mem.from, &r->p, err);
+	if (graph_packs(r->n.g))
+		status = packs_prepare(s->m->ready, r->n.g, s->m->k, &s->runner, forget, s->m->weights, err);
+	if (!status)
+		status = plan_make(r->n.g, s->m->k, s->runner.threads, s->options.memory, s->m->mem.from, &r->p, err);
 	if (status)
 		net_drop(s, r);
 	s->plans += !status;
@@ -162,9 +180,12 @@ rebus_status session_measure_net(rebus_session *s, bool vision, net_size size, s
 	rebus_status status = build(s, &counting, &n, vision, size, (net_wants){0}, err);
 	if (status)
 		return status;
+	size_t ready = 0;
 	status = plan_measure(n.g, s->m->k, s->runner.threads, &counting, &info, err);
+	if (!status && graph_packs(n.g))
+		status = packs_measure(s->m->ready, n.g, s->m->k, &ready, err);
 	net_free(&n);
 	if (!status)
-		*bytes = info.total + c.most;
+		*bytes = info.total + c.most + ready;
 	return status;
 }

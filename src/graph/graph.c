@@ -26,6 +26,7 @@ typedef struct flow { /* one contribution to a node's gradient */
 struct graph {
 	arena mem;
 	bool train;
+	pack_set *ready;
 	rebus_status status;
 	rebus_error err;
 	node *nodes;
@@ -64,6 +65,19 @@ rebus_status graph_new(const rebus_allocator *from, bool train, graph **out, reb
 	}
 	*out = g;
 	return REBUS_OK;
+}
+
+void graph_use_packs(graph *g, pack_set *p)
+{
+	if (g->train && packs_precision(p) != PRECISION_F32)
+		graph_fail(g, REBUS_UNSUPPORTED, "precision %s: training computes in f32", precision_name(packs_precision(p)));
+	else if (!g->train)
+		g->ready = p;
+}
+
+pack_set *graph_packs(const graph *g)
+{
+	return g->ready;
 }
 
 void graph_free(graph *g)
@@ -308,6 +322,8 @@ static bool is_plain(const graph *g, node_id id)
 static bool can_read(graph *g, const node *n, int i)
 {
 	const node *in = &g->nodes[n->in[i]];
+	if (in->op == &op_narrow && n->op != &op_linear)
+		return graph_fail(g, REBUS_SHAPE, "%s: reads rows rounded for a product", n->name ? n->name : n->op->name);
 	if (((n->op == &op_linear || n->op == &op_linear_dx) && i > 0) || is_plain(g, n->in[i]))
 		return true;
 	if (n->op == &op_move && in->w->parts == 1)
@@ -442,6 +458,10 @@ void graph_gradient(graph *g, const node_id *out, const node_id *seed, int count
 {
 	if (g->status)
 		return;
+	if (packs_precision(g->ready) != PRECISION_F32) {
+		graph_fail(g, REBUS_UNSUPPORTED, "precision %s: gradients are computed in f32", precision_name(packs_precision(g->ready)));
+		return;
+	}
 	if (g->gradients) {
 		graph_fail(g, REBUS_SHAPE, "graph_gradient: called twice");
 		return;

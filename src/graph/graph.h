@@ -87,6 +87,25 @@ void graph_free(graph *g);
 rebus_status graph_check(const graph *g, rebus_error *err); /* the first failure, if any */
 const char *graph_text(graph *g, const char *format, ...) BASE_PRINTF(2, 3); /* a name that lives as long as the graph */
 
+
+/*
+ * Weights made ready for products (packs.c). A graph that is given packs before its first linear node computes its products
+ * in their precision and reads them from there; one without computes in f32 from the weights as they lie. Packs are a
+ * model's; sessions share them. prepare makes ready what the graph's products need and is not yet, with the runner's threads,
+ * and calls done for every matrix whose own bytes are no longer read. Graph and plan must go before the packs.
+ */
+typedef struct pack_set pack_set;
+rebus_status packs_new(const rebus_allocator *from, precision as, pack_set **out, rebus_error *err);
+void packs_free(pack_set *p);
+precision packs_precision(const pack_set *p); /* NULL: f32 */
+size_t packs_bytes(pack_set *p);              /* what is ready takes; NULL: 0 */
+rebus_status packs_measure(pack_set *p, const graph *g, const kernels *k, size_t *bytes, rebus_error *err); /* what prepare would add */
+rebus_status packs_prepare(pack_set *p, const graph *g, const kernels *k, const rebus_runner *runner, void (*done)(void *user, const void *data, size_t size),
+                           void *user, rebus_error *err);
+const gemm_pack *packs_find(pack_set *p, const matrix *m); /* NULL: not ready */
+void graph_use_packs(graph *g, pack_set *p);               /* not in a graph that trains */
+pack_set *graph_packs(const graph *g);                     /* NULL: none */
+
 space_id graph_space(graph *g, const char *name, int64_t max);
 space_id graph_space_fixed(graph *g, int64_t rows);
 slot graph_slot_layout(graph *g, const char *name, space_id q, space_id kv);
@@ -164,6 +183,7 @@ struct step {
 	int64_t ld[NODE_INPUTS], in_rows[NODE_INPUTS];
 	int32_t in_width[NODE_INPUTS];
 	float *lse;
+	const gemm_pack *pack[WEIGHT_PARTS]; /* of a matrix product; NULL: the weight as it lies */
 	/* fused into a matrix product */
 	act_kind act;
 	const float *residual;
@@ -192,6 +212,7 @@ struct op {
 #undef OP
 
 /* For the operations' own files. */
+node_id graph_narrow(graph *g, node_id x, precision as); /* x rounded for products; the same node for the same x */
 node_id graph_append(graph *g, const op *kind, const char *name, const node_id *in, int count, const weight *w, const attr *a);
 bool graph_fail(graph *g, rebus_status code, const char *format, ...) BASE_PRINTF(3, 4);      /* false */
 void graph_flow(graph *g, node_id to, node_id d); /* adds d to the gradient of `to` */

@@ -8,6 +8,8 @@
  *              other, so that every element stays one chain
  *   linear_dw  in: dy, x -> [out, in], all parts at once
  *
+ * Where the graph has packs, W is read from there; in bf16 and int8 x is a narrow node (op_narrow.c), made by graph_linear.
+ *
  * Cost: 2 m n k operations; x, W and y move once.
  */
 #include "graph/graph.h"
@@ -18,7 +20,13 @@ static gemm_call call_forward(const step *s, int part, int64_t column)
 	const matrix *m = &w->part[part];
 	return (gemm_call){.form = GEMM_NT, .m = s->rows, .n = m->out, .k = m->in, .a = s->in[0], .lda = s->ld[0], .b = m->data, .ldb = m->in,
 		.b_type = m->type, .c = s->out + column, .ldc = s->ldo, .bias = w->bias[part], .act = s->act,
-		.residual = s->residual ? s->residual + column : NULL, .ldr = s->ldr};
+		.residual = s->residual ? s->residual + column : NULL, .ldr = s->ldr, .pack = s->pack[part]};
+}
+
+/* of x as the weight sees it */
+static int32_t read_width(const graph *g, const node *x)
+{
+	return x->op == &op_narrow ? graph_node(g, x->in[0])->width : x->width;
 }
 
 static bool linear_shape(graph *g, node *n)
@@ -28,8 +36,10 @@ static bool linear_shape(graph *g, node *n)
 		return graph_fail(g, REBUS_SHAPE, "%s: %s is no matrix", n->name ? n->name : "linear", n->w->name ? n->w->name : "its weight");
 	n->rows = x->rows;
 	n->width = (int32_t)n->w->out;
-	if (x->width != n->w->in)
-		return graph_fail(g, REBUS_SHAPE, "%s: reads %d columns, %s wants %lld", n->name ? n->name : "linear", x->width,
+	if (x->op == &op_narrow && n->w->in > INT8_DEPTH)
+		return graph_fail(g, REBUS_UNSUPPORTED, "%s: %lld inputs, at most %d in bf16 and int8", n->name ? n->name : "linear", (long long)n->w->in, INT8_DEPTH);
+	if (read_width(g, x) != n->w->in)
+		return graph_fail(g, REBUS_SHAPE, "%s: reads %d columns, %s wants %lld", n->name ? n->name : "linear", read_width(g, x),
 			n->w->name ? n->w->name : "its weight", (long long)n->w->in);
 	return true;
 }
@@ -63,9 +73,16 @@ static void linear_forward(const step *s, int64_t task, void *scratch)
 static size_t linear_scratch(const graph *g, const node *n, const kernels *k)
 {
 	size_t most = 0;
+	pack_set *ready = graph_packs(g);
 	for (int p = 0; p < n->w->parts; p++) {
 		gemm_call c = {.form = GEMM_NT, .m = graph_space_info(g, n->rows)->max, .n = n->w->part[p].out, .k = n->w->part[p].in, .b_type = n->w->part[p].type};
-		size_t size = k->gemm_scratch(&c);
+		size_t size = packs_precision(ready) == PRECISION_F32 ? k->gemm_scratch(&c) : 0;
+		most = size > most ? size : most;
+		if (!ready)
+			continue;
+		gemm_pack pack = {.as = packs_precision(ready), .n = c.n, .k = c.k};
+		c.pack = &pack;
+		size = k->gemm_scratch(&c);
 		most = size > most ? size : most;
 	}
 	return most;
@@ -77,7 +94,8 @@ static void linear_cost(const step *s, cost *c)
 	c->flops = 2.0 * (double)s->rows * (double)w->out * (double)w->in;
 	c->bytes = 4.0 * (double)s->rows * (double)(w->out + w->in);
 	for (int p = 0; p < w->parts; p++)
-		c->bytes += (double)w->part[p].out * (double)w->in * (double)dtype_size(w->part[p].type);
+		c->bytes += s->pack[p] ? (double)s->k->pack_size(s->pack[p]->as, s->pack[p]->n, s->pack[p]->k)
+			: (double)w->part[p].out * (double)w->in * (double)dtype_size(w->part[p].type);
 }
 
 static void linear_gradient(graph *g, node_id self, node_id d)
@@ -107,6 +125,8 @@ node_id graph_linear(graph *g, const char *name, node_id x, const weight *w)
 	bool biased = false;
 	for (int p = 0; p < w->parts; p++)
 		biased |= w->bias[p] != NULL;
+	if (packs_precision(graph_packs(g)) != PRECISION_F32)
+		x = graph_narrow(g, x, packs_precision(graph_packs(g)));
 	node_id in[3] = {x, graph_param(g, w), biased ? graph_param_bias(g, w) : 0};
 	return graph_append(g, &op_linear, name, in, 3, w, NULL);
 }

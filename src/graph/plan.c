@@ -135,6 +135,8 @@ static bool make_steps(plan *p, const maker *m)
 		step *s = &p->steps[p->step_count++];
 		*s = (step){.op = n->op, .n = n, .id = id, .plan = p, .k = p->k, .act = m->act[id]};
 		step_sources(s, n, m->residual[id]);
+		for (int i = 0; n->op == &op_linear && graph_packs(p->g) && i < n->w->parts; i++)
+			s->pack[i] = packs_find(graph_packs(p->g), &n->w->part[i]);
 	}
 	return true;
 }
@@ -158,11 +160,17 @@ static bool has_memory(const node *n)
 	return n->op != &op_input && n->op != &op_param && !n->view_of;
 }
 
+int64_t plan_stride(const node *n)
+{
+	enum { SETS = 512, LINE = 16 }; /* floats */
+	return n->width % SETS || n->keep || n->op == &op_cache ? n->width : n->width + LINE;
+}
+
 static bool define(plan *p, node_id id, int32_t now)
 {
 	const node *n = graph_node(p->g, id);
 	size_t size;
-	if (!size_mul((size_t)graph_rows_max(p->g, id), (size_t)n->width, &size) || !size_mul(size, sizeof(float), &size) || size > SIZE_MAX / 4)
+	if (!size_mul((size_t)graph_rows_max(p->g, id), (size_t)plan_stride(n), &size) || !size_mul(size, sizeof(float), &size) || size > SIZE_MAX / 4)
 		return false;
 	place *x = &p->places[id];
 	x->size = size_round(size, ALIGN);
@@ -328,8 +336,22 @@ static bool plan_room(plan *p)
 	return p->places && p->rows && p->at && p->reads;
 }
 
+/* Products of bf16 and int8 read nothing but packs. */
+static rebus_status check_packs(const plan *p, rebus_error *err)
+{
+	for (int32_t i = 0; i < p->step_count; i++)
+		for (int j = 0; p->steps[i].op == &op_linear && j < p->steps[i].n->w->parts; j++)
+			if (packs_precision(graph_packs(p->g)) != PRECISION_F32 && !p->steps[i].pack[j])
+				return error_set(err, REBUS_MISUSE, "%s: not ready in %s", p->steps[i].n->w->name ? p->steps[i].n->w->name : "a weight",
+					precision_name(packs_precision(graph_packs(p->g))));
+	return REBUS_OK;
+}
+
 static rebus_status take_memory(plan *p, rebus_error *err)
 {
+	rebus_status status = check_packs(p, err);
+	if (status)
+		return status;
 	p->meet = barrier_new(&p->mem, p->threads);
 	p->memory = p->from->alloc(p->from->user, p->memory_size ? p->memory_size : 1);
 	p->scratch = p->from->alloc(p->from->user, p->info.scratch ? p->info.scratch : 1);

@@ -44,4 +44,8 @@ struct plan {
 /* The node whose memory a view looks into, and at which column. */
 node_id plan_root(const graph *g, node_id id, int32_t *column);
 
+/* Floats from a row of a node with memory of its own to the next. Rows a multiple of 2 KiB apart would fall into few sets of
+ * the first-level cache, and a product reads 14 of them side by side: those are put a line further apart. Outputs and caches are dense. */
+int64_t plan_stride(const node *n);
+
 #endif

@@ -53,7 +53,7 @@ static plan_rows rows_of(const plan *p, node_id id)
 		data = base->w->f32 ? base->w->f32 : base->w->part[0].data;
 	else if (p->places[root].used)
 		data = (const float *)(const void *)(p->memory + p->places[root].offset);
-	return (plan_rows){data ? data + column : NULL, p->rows[n->rows], n->width, base->width};
+	return (plan_rows){data ? data + column : NULL, p->rows[n->rows], n->width, p->places[root].used ? plan_stride(base) : base->width};
 }
 
 plan_rows plan_matrix(const plan *p, node_id id)

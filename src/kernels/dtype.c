@@ -1,5 +1,5 @@
 /*
- * dtype.c - the element types, the names of activations, and the one logarithm.
+ * dtype.c - the element types, the names of precisions and activations, and the one logarithm.
  *
  *   f32   1 sign, 8 exponent, 23 fraction bits
  *   bf16  1, 8, 7: the upper half of a float
@@ -23,6 +23,23 @@ static const struct {
 	{"tanh", ACT_TANH},           {"sigmoid", ACT_SIGMOID},
 	{"linear", ACT_NONE},
 };
+
+static const char *const precision_names[PRECISIONS] = {"f32", "bf16", "int8"};
+
+bool precision_parse(const char *name, precision *out)
+{
+	for (int i = 0; i < PRECISIONS; i++)
+		if (!strcmp(name, precision_names[i])) {
+			*out = (precision)i;
+			return true;
+		}
+	return false;
+}
+
+const char *precision_name(precision p)
+{
+	return precision_names[p];
+}
 
 size_t dtype_size(dtype type)
 {

@@ -52,13 +52,25 @@ static cut cut_of(const inner *in, const gemm_call *g)
 
 int64_t gemm_cut_tasks(const inner *in, const gemm_call *call)
 {
+	if (call->pack)
+		return gemm_packed_tasks(in, call);
 	cut c = cut_of(in, call);
 	return c.row_blocks * c.column_blocks;
+}
+
+/* The chain of an element is cut here, so this may depend on k alone. Blocks are as equal as can be: a short last one would
+ * cost as much beside its work as a long one. */
+int64_t gemm_depth(int64_t k, int64_t most)
+{
+	int64_t blocks = int_max(1, ceil_div(k, most));
+	return int_max(16, (ceil_div(k, blocks) + 15) / 16 * 16);
 }
 
 /* Of the largest cut any shape up to this one may have, so that it grows with the shape. */
 size_t gemm_cut_scratch(const inner *in, const gemm_call *call)
 {
+	if (call->pack)
+		return gemm_packed_scratch(in, call);
 	int64_t rows = int_min(call->m, BLOCK_ROWS) + in->rows;
 	int64_t columns = ceil_div(int_min(int_max(call->n, 1), BLOCK_COLUMNS), in->columns) * in->columns;
 	int64_t depth = int_min(call->k, in->depth);
@@ -139,6 +151,10 @@ static void pack_block(const inner *in, const gemm_call *g, int64_t column, int6
 
 void gemm_cut_run(const inner *in, const gemm_call *g, int64_t task, void *scratch)
 {
+	if (g->pack) {
+		gemm_packed_run(in, g, task, scratch);
+		return;
+	}
 	cut c = cut_of(in, g);
 	int64_t column = task % c.column_blocks * c.columns, n = int_min(c.columns, g->n - column);
 	int64_t row0 = task / c.column_blocks * c.rows, row1 = int_min(row0 + c.rows, g->m);
@@ -146,7 +162,7 @@ void gemm_cut_run(const inner *in, const gemm_call *g, int64_t task, void *scrat
 		run_few(in, g, column, n, scratch);
 		return;
 	}
-	int64_t wide = ceil_div(n, in->columns) * in->columns, lda = wide + PAD, depth = int_min(g->k, in->depth);
+	int64_t wide = ceil_div(n, in->columns) * in->columns, lda = wide + PAD, depth = int_min(g->k, gemm_depth(g->k, in->depth));
 	float *acc = scratch, *panels = acc + (row1 - row0) * lda, *copy = panels + depth * wide;
 	if (g->k == 0)
 		memset(acc, 0, (size_t)((row1 - row0) * lda) * sizeof *acc);
@@ -259,6 +275,11 @@ static void tile(int64_t m, int64_t n, int64_t k, const float *a, int64_t row_st
 		}
 }
 
+static void packed_tile_f32(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+{
+	tile(m, PANEL, words, a, row_step, 1, panel, PANEL, c, ldc, add);
+}
+
 const inner inner_portable = {
 	.rows = ROWS,
 	.columns = PANEL,
@@ -272,5 +293,10 @@ const inner inner_portable = {
 	.finite = softmax_finite_portable,
 	.attend = &attend_f32_portable,
 	.attend_bf16 = &attend_bf16_portable,
+	.packed = {{ROWS, PANEL, DEPTH, packed_tile_f32}, {ROWS, PANEL, DEPTH, narrow_tile_bf16}, {ROWS, PANEL, DEPTH, narrow_tile_int8}},
+	.finish = narrow_finish,
+	.largest = narrow_largest,
+	.to_int8 = narrow_to_int8,
+	.to_bf16 = narrow_to_bf16,
 	.table = &kernels_portable,
 };

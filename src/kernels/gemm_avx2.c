@@ -136,6 +136,11 @@ static void pack_columns(dtype type, int64_t n, int64_t k, const void *b, int64_
 			_mm256_storeu_ps(panel + j, j < n ? lanes_widen(type, from + j * size, n - j) : _mm256_setzero_ps());
 }
 
+static void packed_tile_f32(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+{
+	tile(m, COLUMNS, words, a, row_step, 1, panel, COLUMNS, c, ldc, add);
+}
+
 const inner inner_avx2 = {
 	.rows = ROWS,
 	.columns = COLUMNS,
@@ -149,5 +154,10 @@ const inner inner_avx2 = {
 	.finite = attend_finite_avx2,
 	.attend = &attend_f32_avx2,
 	.attend_bf16 = &attend_bf16_avx2,
+	.packed = {{ROWS, COLUMNS, DEPTH, packed_tile_f32}, {4, COLUMNS, DEPTH, narrow_tile_bf16_avx2}, {4, COLUMNS, DEPTH, narrow_tile_int8_avx2}},
+	.finish = narrow_finish_avx2,
+	.largest = narrow_largest_avx2,
+	.to_int8 = narrow_to_int8_avx2,
+	.to_bf16 = narrow_to_bf16_avx2,
 	.table = &kernels_avx2,
 };

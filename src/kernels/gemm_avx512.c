@@ -9,7 +9,7 @@
 #include "kernels/attend_inner.h"
 #include "kernels/lanes_avx512.h"
 
-enum { ROWS = 14, COLUMNS = 32, DEPTH = 384 };
+enum { ROWS = 14, COLUMNS = 32, DEPTH = 1024 };
 
 typedef struct {
 	const float *a;
@@ -90,7 +90,7 @@ static void tile_part(int64_t rows, bool wide, const tile_call *t)
 	}
 }
 
-static void tile(int64_t m, int64_t n, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b, int64_t ldb,
+void gemm_tile_avx512(int64_t m, int64_t n, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b, int64_t ldb,
                  float *c, int64_t ldc, bool add)
 {
 	for (int64_t i = 0; i < m; i += ROWS)
@@ -122,7 +122,7 @@ INLINE void pack_sixteen(const dtype type, const int64_t size, int64_t n, int64_
 	}
 }
 
-static void pack_rows(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel)
+void gemm_pack_rows_avx512(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel)
 {
 	for (int64_t j = 0; j < COLUMNS; j += 16) {
 		if (type == DT_F32)
@@ -134,7 +134,7 @@ static void pack_rows(dtype type, int64_t n, int64_t k, const void *b, int64_t l
 	}
 }
 
-static void pack_columns(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel)
+void gemm_pack_columns_avx512(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel)
 {
 	const char *from = b;
 	const int64_t size = (int64_t)dtype_size(type);
@@ -143,18 +143,28 @@ static void pack_columns(dtype type, int64_t n, int64_t k, const void *b, int64_
 			_mm512_storeu_ps(panel + j, j < n ? wide_widen(type, from + j * size, n - j) : _mm512_setzero_ps());
 }
 
+void gemm_packed_tile_avx512(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+{
+	gemm_tile_avx512(m, COLUMNS, words, a, row_step, 1, panel, COLUMNS, c, ldc, add);
+}
+
 const inner inner_avx512 = {
 	.rows = ROWS,
 	.columns = COLUMNS,
 	.depth = DEPTH,
-	.tile = tile,
-	.pack_rows = pack_rows,
-	.pack_columns = pack_columns,
+	.tile = gemm_tile_avx512,
+	.pack_rows = gemm_pack_rows_avx512,
+	.pack_columns = gemm_pack_columns_avx512,
 	.few = gemm_few_avx512,
 	.softmax_tile = attend_softmax_avx512,
 	.grad_tile = attend_grad_avx512,
 	.finite = attend_finite_avx512,
 	.attend = &attend_f32_avx512,
 	.attend_bf16 = &attend_bf16_avx512,
+	.packed = {{ROWS, COLUMNS, DEPTH, gemm_packed_tile_avx512}, {4, 16, DEPTH, narrow_tile_bf16_avx2}, {4, 16, DEPTH, narrow_tile_int8_avx2}},
+	.finish = narrow_finish_avx512,
+	.largest = narrow_largest_avx512,
+	.to_int8 = narrow_to_int8_avx512,
+	.to_bf16 = narrow_to_bf16_avx512,
 	.table = &kernels_avx512,
 };

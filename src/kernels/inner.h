@@ -16,6 +16,31 @@
 
 enum { TILE = ATTEND_KEYS }; /* row stride of a tile of scores */
 
+/* The register-tiled product over words of a pack: see narrow rows in kernels.h. */
+typedef struct {
+	int32_t rows, columns, depth; /* of the register tile; of a panel; words of a block of k at most, a multiple of 16 */
+	/* c [m, columns] = A [m, words] times a panel [words][columns]; with add, added to c. One chain over the words ascending,
+	 * from 0. c holds f32, for INT8 int32. A row is row_step words after the one before. */
+	void (*tile)(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+} packed_tile;
+
+/* The epilogue over the product of a register tile. */
+typedef struct {
+	int64_t rows, n;
+	float *tile;                /* [rows, columns] of f32, or of int32 where there is a scale; may be written */
+	int64_t columns;
+	const float *scale;         /* INT8: [n] of the columns; else NULL */
+	const int32_t *offset;      /* INT8: [n]: what the + 128 of the activations adds to a sum */
+	const float *row_scale;     /* INT8: of row i at row_scale[i * row_step] */
+	int64_t row_step;
+	const float *bias;          /* [n] or NULL */
+	act_kind act;
+	const float *residual;      /* [rows, ldr] or NULL */
+	int64_t ldr;
+	float *c;
+	int64_t ldc;
+} tile_end;
+
 typedef struct {
 	int32_t rows, columns, depth; /* of the register tile; of a panel: 16, 32 or 64; of a block of k */
 
@@ -39,11 +64,17 @@ typedef struct {
 	                  const float *lse, const float *delta);
 	bool (*finite)(int64_t n, const float *x); /* no infinity or NaN among x */
 	const struct attend_lanes *attend, *attend_bf16; /* attend_inner.h: tiles of attention, products in f32 and in bf16 */
+
+	packed_tile packed[PRECISIONS];
+	void (*finish)(const tile_end *end); /* c = act(sum + bias) + residual; c may be the residual */
+	float (*largest)(int64_t n, const float *x);                            /* max |x|; NaN if an x is not finite */
+	void (*to_int8)(int64_t n, const float *x, float factor, uint8_t *y);   /* round(x * factor) + 128, to nearest even; |x * factor| < 127.5 */
+	void (*to_bf16)(int64_t n, const float *x, uint16_t *y);                /* to nearest even; subnormals may become 0 */
 	const kernels *table;
 } inner;
 
-extern const inner inner_portable, inner_avx2, inner_avx512;
-extern const kernels kernels_portable, kernels_avx2, kernels_avx512;
+extern const inner inner_portable, inner_avx2, inner_avx512, inner_avx512bf16;
+extern const kernels kernels_portable, kernels_avx2, kernels_avx512, kernels_avx512bf16;
 
 /* softmax.c: the portable loops over a tile of scores */
 void softmax_tile_portable(int64_t rows, float *s, float scale, const float *bias, const int32_t *lo, const int32_t *hi, float *m,
@@ -75,6 +106,45 @@ bool attend_finite_avx512(int64_t n, const float *x);
 int64_t gemm_cut_tasks(const inner *in, const gemm_call *call);
 size_t gemm_cut_scratch(const inner *in, const gemm_call *call);
 void gemm_cut_run(const inner *in, const gemm_call *call, int64_t task, void *scratch);
+int64_t gemm_depth(int64_t k, int64_t most); /* words of a block of k: blocks as equal as can be */
+
+/* gemm_packed.c */
+int64_t gemm_packed_tasks(const inner *in, const gemm_call *call);
+size_t gemm_packed_scratch(const inner *in, const gemm_call *call);
+void gemm_packed_run(const inner *in, const gemm_call *call, int64_t task, void *scratch);
+
+/* pack.c */
+size_t pack_bytes(const inner *in, precision as, int64_t n, int64_t k);
+int64_t pack_panels(const inner *in, const gemm_pack *p);
+void pack_panel(const inner *in, const gemm_pack *p, dtype type, const void *b, int64_t ldb, int64_t panel);
+const float *pack_scales(const inner *in, const gemm_pack *p);   /* INT8: [n] */
+const int32_t *pack_offsets(const inner *in, const gemm_pack *p); /* INT8: [n] */
+void narrow_rows(const inner *in, precision as, int64_t rows, int64_t width, const float *x, int64_t ldx, void *y, int64_t ldy);
+
+/* narrow.c: the portable tiles, epilogue and roundings; their AVX2 forms in narrow_avx2.c */
+void narrow_tile_bf16(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+void narrow_tile_int8(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+void narrow_finish(const tile_end *end);
+float narrow_largest(int64_t n, const float *x);
+void narrow_to_int8(int64_t n, const float *x, float factor, uint8_t *y);
+void narrow_to_bf16(int64_t n, const float *x, uint16_t *y);
+void narrow_tile_bf16_avx2(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+void narrow_tile_int8_avx2(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+void narrow_finish_avx2(const tile_end *end);
+float narrow_largest_avx2(int64_t n, const float *x);
+void narrow_to_int8_avx2(int64_t n, const float *x, float factor, uint8_t *y);
+void narrow_to_bf16_avx2(int64_t n, const float *x, uint16_t *y);
+/* narrow_avx512.c */
+void narrow_finish_avx512(const tile_end *end);
+float narrow_largest_avx512(int64_t n, const float *x);
+void narrow_to_int8_avx512(int64_t n, const float *x, float factor, uint8_t *y);
+void narrow_to_bf16_avx512(int64_t n, const float *x, uint16_t *y);
+/* gemm_avx512.c, for both AVX-512 levels */
+void gemm_tile_avx512(int64_t m, int64_t n, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b, int64_t ldb,
+                      float *c, int64_t ldc, bool add);
+void gemm_packed_tile_avx512(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+void gemm_pack_rows_avx512(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel);
+void gemm_pack_columns_avx512(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel);
 
 /* layout.c and bias.c; a block is up to ATTEND_ROWS query rows of one segment */
 typedef struct {

@@ -87,6 +87,32 @@ typedef enum { ACT_NONE, ACT_RELU, ACT_GELU, ACT_GELU_TANH, ACT_QUICK_GELU, ACT_
 bool act_parse(const char *name, act_kind *out);
 
 /*
+ * Precision of matrix products: what the factors are rounded to. Sums are f32 (int8: exact, in 32 bits), outputs always f32.
+ *   F32   as they are
+ *   BF16  both factors rounded to bfloat16, to nearest even
+ *   INT8  a row of activations and an output's row of weights each become 8-bit numbers and a scale, round(x / scale) with
+ *         scale = max |x| / 127, so that the sum of products is exact and the same at every level
+ */
+typedef enum { PRECISION_F32, PRECISION_BF16, PRECISION_INT8, PRECISIONS } precision;
+bool precision_parse(const char *name, precision *out); /* f32, bf16, int8 */
+const char *precision_name(precision p);
+
+/*
+ * Narrow rows, in units of 32-bit words, so that a row has the same shape for every product's inner loop:
+ *   BF16  [width / 2 words of two values]
+ *   INT8  [scale, f32][width / 4 words of four bytes, value + 128]      what is beyond the width is zero (128)
+ */
+int64_t narrow_words(precision as, int64_t width); /* of one row, scale included; F32: width */
+enum { INT8_DEPTH = 65536 };                       /* the most k of an INT8 product: beyond it the sums could overflow */
+
+/* A matrix B[n, k] made ready once for products NT, in panels of the level's own shape. */
+typedef struct gemm_pack {
+	precision as;
+	int64_t n, k;
+	void *data; /* pack_size bytes, 64-byte aligned */
+} gemm_pack;
+
+/*
  * Matrix product. An element of C is one chain of fused multiply-adds over k in ascending order, cut into partial sums at
  * multiples of the level's fixed kc, the partial sums added in ascending order; never cut by m, n, tile or thread. With
  * fewer than 8 rows (m < 8) a second chain may be used, the same for every m < 8.
@@ -94,6 +120,10 @@ bool act_parse(const char *name, act_kind *out);
  *   NN  C[m, n] = A[m, k] B[k, n]      dx = dy W
  *   TN  C[m, n] = A[k, m]^T B[k, n]    dW = dy^T x
  * then C = act(C + bias) + residual. residual may be c itself. k == 0 gives the epilogue of 0.
+ *
+ * With a pack (NT only) b is not read, and what is said holds for every m, 1 to 7 too. BF16 and INT8 packs: a points to
+ * narrow rows and lda counts their words. A word is then what a value is above: chains over pairs of products for BF16; an
+ * INT8 sum is exact, and C = act(scale of the row * scale of the column * sum + bias) + residual.
  */
 typedef enum { GEMM_NT, GEMM_NN, GEMM_TN } gemm_form;
 typedef struct {
@@ -110,6 +140,7 @@ typedef struct {
 	act_kind act;
 	const float *residual; /* [m, ldr] or NULL */
 	int64_t ldr;
+	const gemm_pack *pack; /* B made ready, or NULL */
 } gemm_call;
 
 /* One attention over a layout. q [q rows, heads * head_dim], k [kv rows, kv_heads * head_dim], v [kv rows, kv_heads * v_dim],
@@ -163,6 +194,14 @@ typedef struct kernels {
 	int64_t (*gemm_tasks)(const gemm_call *call);
 	size_t (*gemm_scratch)(const gemm_call *call);
 	void (*gemm_run)(const gemm_call *call, int64_t task, void *scratch);
+
+	/* ---- a pack: pack_size bytes; pack_run(pack, type, b, ldb, t) for every t in 0 ... pack_tasks - 1 fills it, in any order,
+	 * any thread. Packs are read by the level that made them only. */
+	size_t (*pack_size)(precision as, int64_t n, int64_t k);
+	int64_t (*pack_tasks)(const gemm_pack *p);
+	void (*pack_run)(const gemm_pack *p, dtype type, const void *b, int64_t ldb, int64_t task);
+	/* rows of x as narrow rows of y, ldy words apart. A row of INT8 that holds an infinity or a NaN gets the scale NaN. */
+	void (*narrow)(precision as, int64_t rows, int64_t width, const float *x, int64_t ldx, void *y, int64_t ldy);
 
 	/* ---- attention; in tiles with an online softmax, counted from kv0, linear memory. Segments of fewer than 8 query rows take f32
 	 * products whatever the call says. The gradient takes f32 everywhere.

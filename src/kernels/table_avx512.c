@@ -23,6 +23,26 @@ static void gemm_run(const gemm_call *call, int64_t task, void *scratch)
 	gemm_cut_run(&inner_avx512, call, task, scratch);
 }
 
+static size_t pack_size(precision as, int64_t n, int64_t k)
+{
+	return pack_bytes(&inner_avx512, as, n, k);
+}
+
+static int64_t pack_tasks(const gemm_pack *p)
+{
+	return pack_panels(&inner_avx512, p);
+}
+
+static void pack_run(const gemm_pack *p, dtype type, const void *b, int64_t ldb, int64_t task)
+{
+	pack_panel(&inner_avx512, p, type, b, ldb, task);
+}
+
+static void narrow(precision as, int64_t rows, int64_t width, const float *x, int64_t ldx, void *y, int64_t ldy)
+{
+	narrow_rows(&inner_avx512, as, rows, width, x, ldx, y, ldy);
+}
+
 static void attend_run(const attend_call *call, int64_t task, void *scratch)
 {
 	attend_cut_run(&inner_avx512, call, task, scratch);
@@ -48,6 +68,10 @@ const kernels kernels_avx512 = {
 	.gemm_tasks = gemm_tasks,
 	.gemm_scratch = gemm_scratch,
 	.gemm_run = gemm_run,
+	.pack_size = pack_size,
+	.pack_tasks = pack_tasks,
+	.pack_run = pack_run,
+	.narrow = narrow,
 	.attend_tasks = attend_cut_tasks,
 	.attend_scratch = attend_cut_scratch,
 	.attend_run = attend_run,

@@ -55,7 +55,7 @@ const peak_loops peak_portable = {multiply, 2.0 * LANES, read_all};
 static const peak_loops *loops_of(cpu_level level)
 {
 #ifdef REBUS_X86
-	if (level == CPU_AVX512)
+	if (level == CPU_AVX512 || level == CPU_AVX512BF16)
 		return &peak_avx512;
 	if (level == CPU_AVX2)
 		return &peak_avx2;

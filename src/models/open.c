@@ -388,9 +388,19 @@ static rebus_status pick_level(struct rebus_model *m, const char *asked, rebus_e
 	const char *name = asked ? asked : getenv("REBUS_CPU");
 	cpu_level level = cpu_detect();
 	if (name && *name && !cpu_parse(name, &level))
-		return error_set(err, REBUS_MISUSE, "cpu level %s, expected portable, avx2, avx512 or neon", name);
+		return error_set(err, REBUS_MISUSE, "cpu level %s, expected portable, avx2, avx512, avx512bf16 or neon", name);
 	m->k = kernels_get(level);
 	return REBUS_OK;
+}
+
+static rebus_status pick_precision(struct rebus_model *m, const char *asked, bool trainable, rebus_error *err)
+{
+	precision as = PRECISION_F32;
+	if (asked && !precision_parse(asked, &as))
+		return error_set(err, REBUS_MISUSE, "precision %s, expected f32, bf16 or int8", asked);
+	if (trainable && as != PRECISION_F32)
+		return error_set(err, REBUS_UNSUPPORTED, "precision %s: a model to be trained computes in f32", asked);
+	return packs_new(m->mem.from, as, &m->ready, err);
 }
 
 static rebus_status open_folder(const char *folder, const rebus_model_options *options, bool whole, rebus_model **out, rebus_error *err)
@@ -406,6 +416,7 @@ static rebus_status open_folder(const char *folder, const rebus_model_options *o
 	}
 	m->mem = mem;
 	TRY(pick_level(m, o.cpu, err));
+	TRY(pick_precision(m, o.precision, o.trainable, err));
 	TRY(hub_folder(&m->mem, folder, &m->folder, err));
 	TRY(read_config(m, err));
 	if (m->config && whole) {
@@ -435,6 +446,7 @@ void rebus_model_close(rebus_model *m)
 {
 	if (!m)
 		return;
+	packs_free(m->ready);
 	text_close(m->words);
 	safetensors_close(m->weights);
 	json_free(m->config);

@@ -206,7 +206,7 @@ def unknown_words(w):
     w.bad(2, "--pair: expected right after", "trace", "--pair", "a", "-o", "o.safetensors")
     w.bad(2, "--pair: expected right after", "trace", "--text", "a", "--pair", "b", "--pair", "c", "-o", "o.safetensors")
     w.bad(2, "no second segment", "trace", "-m", w.model("clip-fashion"), "--text", "a", "--pair", "b", "-o", "o.safetensors")
-    for o in ("--video", "--fps", "--patch-size", "--precision"):
+    for o in ("--video", "--fps", "--patch-size"):
         w.bad(2, f"{o}: .*version", "trace", "--text", "a", o, "2", "-o", "o.safetensors")
     w.bad(2, "unknown option", "trace", "--no\nline", "-o", "o.safetensors")
 

@@ -2,7 +2,8 @@
  * check_products.c - the matrix product: all forms, types of B, epilogues, tails, and equal bits however it is cut.
  *
  * Bound of an element before the epilogue: u (min(k, depth) + k / depth + 3) sum |a b|, the textbook bound of a chain of
- * fused multiply-adds cut into partial sums (Higham, Accuracy and Stability, section 3.1), with no level's depth above 384.
+ * fused multiply-adds cut into partial sums (Higham, Accuracy and Stability, section 3.1), with no level's
+ * depth above 1024, and no block of k shorter than 128 where there are several.
  */
 #include "check.h"
 
@@ -146,7 +147,7 @@ static void compare(const problem *p, const shape *s, verdict *v)
 				sum += a * b;
 				size += fabs(a * b);
 			}
-			double chain = fmin((double)s->k, 384) + (double)s->k / 256 + 3;
+			double chain = fmin((double)s->k, 1024) + (double)s->k / 128 + 3;
 			double bound = chain * CHECK_EPS * size + 1e-45 * (double)s->k; /* what underflow adds */
 			if (p->bias) {
 				sum += p->bias[j];
