@@ -1,60 +1,87 @@
 /*
- * few_avx512.c - products of fewer than 8 rows for AVX-512: dot products that read each row of B once.
+ * few_avx512.c - products of fewer than 8 rows for AVX-512: dot products that read B from end to end once.
+ *
+ * B is read strictly in order, one row after the other: that is what the processor's prefetching follows. (Four rows side by
+ * side read at six tenths of the memory's speed, one at all of it.) A row of C's chains: four vectors over k modulo 64, added as
+ * (0 + 1) + (2 + 3), then across.
  */
 #include "kernels/inner.h"
 #include "kernels/lanes_avx512.h"
+
+enum { ROWS = 7, COLUMNS = 4 };
 
 INLINE __m256 fold(__m512 x)
 {
 	return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
 }
 
-/* Four columns (the last ones may repeat) by up to four rows: sixteen chains of sixteen lanes. */
-INLINE void few_rows(const int rows, const dtype type, const int64_t size, int64_t k, const float *a, int64_t lda,
-                     const char *const b[4], __m128 out[4])
+/* The sums of four vectors, in order */
+INLINE __m128 sum_four(const __m512 x[COLUMNS])
 {
-	__m512 acc[4][4];
+	__m256 s = _mm256_hadd_ps(_mm256_hadd_ps(fold(x[0]), fold(x[1])), _mm256_hadd_ps(fold(x[2]), fold(x[3])));
+	return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+}
+
+/* One row of B by all rows of A */
+INLINE void few_row(const int rows, const dtype type, const int64_t size, int64_t k, const float *a, int64_t lda, const char *b,
+                    __m512 out[ROWS])
+{
+	__m512 acc[ROWS][4];
 	UNROLL for (int i = 0; i < rows; i++)
-		UNROLL for (int j = 0; j < 4; j++)
-			acc[i][j] = _mm512_setzero_ps();
-	for (int64_t p = 0; p < k; p += 16) {
-		__m512 w[4];
-		int64_t left = k - p;
-		UNROLL for (int j = 0; j < 4; j++)
-			w[j] = wide_widen(type, b[j] + p * size, left);
-		UNROLL for (int i = 0; i < rows; i++) {
-			__m512 x = wide_get(a + i * lda + p, left);
-			UNROLL for (int j = 0; j < 4; j++)
-				acc[i][j] = _mm512_fmadd_ps(x, w[j], acc[i][j]);
+		UNROLL for (int v = 0; v < 4; v++)
+			acc[i][v] = _mm512_setzero_ps();
+	int64_t p = 0;
+	for (; p + 64 <= k; p += 64)
+		UNROLL for (int v = 0; v < 4; v++) {
+			__m512 w = wide_widen(type, b + (p + 16 * v) * size, 16);
+			UNROLL for (int i = 0; i < rows; i++)
+				acc[i][v] = _mm512_fmadd_ps(_mm512_loadu_ps(a + i * lda + p + 16 * v), w, acc[i][v]);
 		}
+	UNROLL for (int v = 0; v < 4; v++) {
+		int64_t left = k - p - 16 * v;
+		if (left <= 0)
+			break;
+		__m512 w = wide_widen(type, b + (p + 16 * v) * size, left);
+		UNROLL for (int i = 0; i < rows; i++)
+			acc[i][v] = _mm512_fmadd_ps(wide_get(a + i * lda + p + 16 * v, left), w, acc[i][v]);
 	}
-	UNROLL for (int i = 0; i < rows; i++) {
-		__m256 s =
-			_mm256_hadd_ps(_mm256_hadd_ps(fold(acc[i][0]), fold(acc[i][1])), _mm256_hadd_ps(fold(acc[i][2]), fold(acc[i][3])));
-		out[i] = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+	UNROLL for (int i = 0; i < rows; i++)
+		out[i] = _mm512_add_ps(_mm512_add_ps(acc[i][0], acc[i][1]), _mm512_add_ps(acc[i][2], acc[i][3]));
+}
+
+INLINE void few_rows(const int rows, const dtype type, const int64_t size, int64_t n, int64_t k, const float *a, int64_t lda,
+                     const char *b, int64_t ldb, float *c, int64_t ldc)
+{
+	for (int64_t j = 0; j < n; j += COLUMNS) {
+		__m512 sums[ROWS][COLUMNS], out[ROWS];
+		for (int64_t l = 0; l < COLUMNS; l++) { /* the last ones may repeat */
+			few_row(rows, type, size, k, a, lda, b + int_min(j + l, n - 1) * ldb * size, out);
+			UNROLL for (int i = 0; i < rows; i++)
+				sums[i][l] = out[i];
+		}
+		for (int i = 0; i < rows; i++)
+			_mm_mask_storeu_ps(c + i * ldc + j, (__mmask8)(wide_mask(n - j) & 15), sum_four(sums[i]));
 	}
 }
+
+#define FEW_CASE(rows)                                        \
+	case rows:                                                \
+		few_rows(rows, type, size, n, k, a, lda, b, ldb, c, ldc); \
+		break;
 
 INLINE void few_type(const dtype type, const int64_t size, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
                      const char *b, int64_t ldb, float *c, int64_t ldc)
 {
-	for (int64_t j = 0; j < n; j += 4) {
-		const char *four[4];
-		for (int64_t l = 0; l < 4; l++)
-			four[l] = b + int_min(j + l, n - 1) * ldb * size;
-		for (int64_t i = 0; i < m; i += 4) {
-			__m128 out[4];
-			if (m - i == 1)
-				few_rows(1, type, size, k, a + i * lda, lda, four, out);
-			else if (m - i == 2)
-				few_rows(2, type, size, k, a + i * lda, lda, four, out);
-			else if (m - i == 3)
-				few_rows(3, type, size, k, a + i * lda, lda, four, out);
-			else
-				few_rows(4, type, size, k, a + i * lda, lda, four, out);
-			for (int64_t r = 0; r < int_min(4, m - i); r++)
-				_mm_mask_storeu_ps(c + (i + r) * ldc + j, (__mmask8)(wide_mask(n - j) & 15), out[r]);
-		}
+	switch (m) {
+		FEW_CASE(1)
+		FEW_CASE(2)
+		FEW_CASE(3)
+		FEW_CASE(4)
+		FEW_CASE(5)
+		FEW_CASE(6)
+		FEW_CASE(7)
+	default:
+		break;
 	}
 }
 
