@@ -180,7 +180,7 @@ static void build_text(net *n, const struct rebus_model *m)
 }
 
 static const char *const architectures[] = {"BertForMaskedLM", "BertModel", "BertForSequenceClassification", "BertForTokenClassification", NULL};
-static const char *const ignored[] = {"*embeddings.position_ids", "cls.seq_relationship.*", NULL};
+static const char *const ignored[] = {"*embeddings.position_ids", "cls.seq_relationship.*", "cls.predictions.bias", NULL};
 
 const family family_bert = {
 	.model_type = "bert",

@@ -305,6 +305,36 @@ def unigram_words(length):
     return T.PreTrainedTokenizerFast(tokenizer_object=t, eos_token="</s>", unk_token="<unk>", pad_token="</s>", model_max_length=length, clean_up_tokenization_spaces=False)
 
 
+def word_pieces(lower=True):
+    """BERT's form: words, then the ends of words; counted here, since the library's trainer breaks ties by chance."""
+    norm, pre = normalizers.BertNormalizer(lowercase=lower), pre_tokenizers.BertPreTokenizer()
+    words = collections.Counter(w for l in CORPUS for w, _ in pre.pre_tokenize_str(norm.normalize_str(l)))
+    ends = collections.Counter({})
+    for w, n in words.items():
+        for i in range(1, len(w)):
+            ends["##" + w[i:]] += n
+    letters = sorted({c for w in words for c in w})
+    best = lambda c, k: [w for w, _ in sorted(c.items(), key=lambda x: (-x[1], x[0]))[:k]]
+    vocab = {}
+    for w in ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + letters + ["##" + c for c in letters if c.isalnum()] + best(words, 40) + best(ends, 30):
+        vocab.setdefault(w, len(vocab))
+    return T.BertTokenizer(vocab=vocab, do_lower_case=lower)
+
+
+def lower_pieces(length, side="right"):
+    """SigLIP 2's form: lower case, blanks as U+2581, Gemma's BPE, an end token, padding to the full length."""
+    t = Tokenizer(models.BPE())
+    t.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace(" ", "\u2581")])
+    t.pre_tokenizer = pre_tokenizers.Split(Regex(r"\u2581*[^\u2581]+|\u2581+"), "isolated")
+    t.train_from_iterator([l + " " + l for l in CORPUS if l] * 2, trainers.BpeTrainer(vocab_size=140, show_progress=False, min_frequency=2))
+    m = json.loads(t.to_str())["model"]
+    vocab = {}
+    for w in ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"] + [f"<0x{b:02X}>" for b in range(256)] + sorted(m["vocab"], key=m["vocab"].get):
+        vocab.setdefault(w, len(vocab))
+    merges = [tuple(x) if not isinstance(x, str) else tuple(x.split(" ")) for x in m["merges"]]
+    return T.Siglip2Tokenizer(vocab=vocab, merges=merges, add_eos_token=True, add_bos_token=False, padding_side=side, model_max_length=length)
+
+
 # ------------------------------------------------------------------------------------------------ picture encoders
 def asked(model, big):
     """The argument that asks for interpolated positions, of classes that do not always do it."""
@@ -490,6 +520,112 @@ def siglip_train(name, form, seed):
     targets = g.train["targets"] = torch.tensor([3, 0, 20, 11, 7, 23])
     loss = lambda: torch.nn.functional.cross_entropy(torch.cat([model.vision_model(pixel_values=p, interpolate_pos_encoding=b).pooler_output for p, b in groups]), targets)
     descend(g, model, loss, 0.005)
+    return g
+
+
+# ------------------------------------------------------------------------------------------------ SigLIP 2 NaFlex
+def siglip2(name, form, seed, dtype, length=16, budget=24, side="right", asked=12, words=24, **vision):
+    """Pictures at their own ratio of sides, within the processor's budget of patches and within another one."""
+    g = Golden(name, form)
+    tok = lower_pieces(length, side)
+    cfg = T.Siglip2Config(
+        text_config=dict(vocab_size=len(tok), hidden_size=words, intermediate_size=28, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=length, projection_size=24,
+                         eos_token_id=1, bos_token_id=2, pad_token_id=0),
+        vision_config=dict(dict(hidden_size=24, intermediate_size=36, num_hidden_layers=2, num_attention_heads=2, patch_size=6, num_patches=16), **vision))
+    model = randomise(T.Siglip2Model(cfg), seed)
+    with torch.no_grad():
+        model.logit_scale.fill_(1.1)
+        model.logit_bias.fill_(-0.7)
+    model = save_model(model, g.folder, form, dtype)
+    kw = dict(patch_size=cfg.vision_config.patch_size, max_num_patches=budget, do_convert_rgb=True)
+    save_words(g.folder, form, tok, T.Siglip2ImageProcessor(**kw), T.Siglip2Processor(image_processor=T.Siglip2ImageProcessor(**kw), tokenizer=tok))
+    names = ["clear.png", "wide.png", "photo.jpg", "tall.png"]
+    texts = ["a photo of a CIRCLE.", "A picture of the SEA, at (night), größer!", "the triangle 猫", "it's a very long text that is cut because the model has few positions, so few"]
+
+    def both(x):
+        px = {k: v if v.is_floating_point() else v.long() for k, v in x.items()}
+        blank = lambda y: torch.where(px["pixel_attention_mask"].bool()[..., None], y, torch.zeros(()))
+        ids = tok(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")["input_ids"]
+        o = model(**px, input_ids=ids)
+        out = dict(px, input_ids=ids, image_embeds=o.image_embeds, text_embeds=o.text_embeds, logits_per_image=o.logits_per_image, logits_per_text=o.logits_per_text)
+        for k, m, args in (("vision", model.vision_model, px), ("text", model.text_model, dict(input_ids=ids))):
+            y, see = m(**args, output_hidden_states=True), blank if k == "vision" else lambda y: y
+            out.update({k + ".hidden_states": [see(h) for h in y.hidden_states], k + ".last_hidden_state": see(y.last_hidden_state), k + ".pooler_output": y.pooler_output})
+        return out
+
+    pieces = [{"image": n} for n in names] + [{"text": t} for t in texts]
+    processed = lambda names, pil=False, **k: getattr(T, "Siglip2ImageProcessor" + ("Pil" if pil else ""))(**dict(kw, **k))([picture(n) for n in names], return_tensors="pt")
+    with torch.no_grad():
+        g.case("both", pieces, tensors=both(processed(names)))
+        g.case("pil", pieces[:2] + pieces[4:], pil=True, tensors=both(processed(names[:2], True)))
+        g.case("budget", pieces[1:], max_patches=asked, tensors=both(processed(names[1:], max_num_patches=asked)))
+    return g, model
+
+
+def siglip2_train(name, form, seed):
+    """Both towers, the pooled rows taken for logits; pictures of two budgets."""
+    g, model = siglip2(name, form, seed, torch.float32, asked=20, words=16, patch_size=5)
+    g.cases = [c for c in g.cases if c["name"] != "pil"]
+    g.cases[1]["prompt"] = json.dumps({"content": [p for p in json.loads(g.cases[1]["prompt"])["content"] if "image" in p]})
+    g.t = {k: v for k, v in g.t.items() if not k.startswith("pil.") and not re.match(r"budget\.(text|input|logits)|.*hidden_states", k)}
+    groups = [{k: g.t[f"{c}.{k}"] for k in ("pixel_values", "pixel_attention_mask", "spatial_shapes")} for c in ("both", "budget")]
+    targets = g.train["targets"] = torch.tensor([3, 0, 20, 11, 7, 23, 1])
+    words = g.train["text_targets"] = torch.tensor([5, 22, 0, 13])
+    loss = lambda: torch.nn.functional.cross_entropy(torch.cat([model.vision_model(**p).pooler_output for p in groups]), targets) + \
+        torch.nn.functional.cross_entropy(model.text_model(input_ids=g.t["both.input_ids"]).pooler_output, words)
+    descend(g, model, loss, 0.005)
+    return g
+
+
+# ------------------------------------------------------------------------------------------------ BERT
+LINES = [("A red circle stands [MASK] a small blue square.", None), ("What shape is in the picture?", "The photograph [MASK] a shirt, größer, 3.14 and 猫"), ("yes", "no"),
+         ("It's what they'll say", "")]
+
+
+def bert(name, form, seed, head, dtype=torch.float32, tok=None, old_names=False, **config):
+    """Texts of several lengths in one call, alone and in pairs; old_names: norms as files of 2018 call them."""
+    g = Golden(name, form)
+    tok = tok or word_pieces()
+    cfg = T.BertConfig(**dict(dict(vocab_size=len(tok) + 3, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=44, max_position_embeddings=48), **config))
+    model = save_model(randomise(getattr(T, "Bert" + head)(cfg), seed), g.folder, form, dtype)
+    tok.save_pretrained(g.folder)
+    if old_names:
+        path = os.path.join(g.folder, "model.safetensors")
+        save_file({k.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v for k, v in load_file(path).items()}, path, metadata={"format": "pt"})
+
+    def call(lines):
+        x = tok.pad([dict(tok(a, b or None, truncation=tok.model_max_length < 1000)) for a, b in lines], padding=True, return_tensors="pt")
+        o = model(**x, output_hidden_states=True)
+        blank = lambda y: torch.where(x["attention_mask"].bool()[..., None], y, torch.zeros(()))
+        out = dict(x, hidden_states=[blank(h) for h in o.hidden_states], last_hidden_state=blank(o.hidden_states[-1]))
+        if "logits" in o:
+            out["logits"] = blank(o.logits) if o.logits.ndim == 3 else o.logits
+        elif o.pooler_output is not None:
+            out["pooler_output"] = o.pooler_output
+        return out
+
+    pieces = [[{"text": a}] + ([{"pair": b}] if b is not None else []) for a, b in LINES]
+    with torch.no_grad():
+        for i, l in enumerate(LINES[:3]):
+            g.case(f"text{i}", pieces[i], tensors=call([l]))
+        g.case("all", sum(pieces, []), tensors=call(LINES))
+    return g, model, tok
+
+
+def bert_train(name, form, seed):
+    """Words that are hidden are to be found: the mean over masked rows, and the end tokens, of texts of several lengths."""
+    g, model, tok = bert(name, form, seed, "ForMaskedLM")
+    rows, targets = [], []
+    for c in g.cases[:3]:
+        x = {k: g.t[f"{c['name']}.{k}"] for k in ("input_ids", "token_type_ids", "attention_mask")}
+        hidden = (x["input_ids"] == tok.mask_token_id) | (x["input_ids"] == tok.sep_token_id)
+        rows.append(x)
+        targets.append(torch.where(hidden, (x["input_ids"] * 7 + torch.arange(hidden.shape[1])) % len(tok), torch.full_like(x["input_ids"], -100))[0])
+    g.cases, targets = g.cases[:3], torch.cat(targets)
+    g.t = {k: v for k, v in g.t.items() if not k.startswith("all.")}
+    g.train["targets"] = targets
+    loss = lambda: torch.nn.functional.cross_entropy(torch.cat([model(**x).logits[0] for x in rows]), targets, ignore_index=-100)
+    descend(g, model, loss, 0.02)
     return g
 
 
@@ -738,6 +874,13 @@ FIXTURES = {
     "siglip-train": lambda n, s: siglip_train(n, "hub", s),
     "dinov2-train": lambda n, s: encoder_train(n, "v5", s, dinov2, (21, 35)),
     "dinov2-registers-train": lambda n, s: encoder_train(n, "hub", s, dinov2, (21, 42), registers=2),
+    "bert-hub": lambda n, s: bert(n, "hub", 7000, "ForMaskedLM", torch.bfloat16, old_names=True)[0],
+    "bert-v5": lambda n, s: bert(n, "v5", 7100, "ForMaskedLM", torch.float16, tok=word_pieces(False), tie_word_embeddings=False, hidden_act="gelu_new", type_vocab_size=3)[0],
+    "bert-bare-v5": lambda n, s: bert(n, "v5", 7200, "Model", torch.float16, hidden_act="relu", layer_norm_eps=1e-5)[0],
+    "bert-train": lambda n, s: bert_train(n, "v5", 7300),
+    "siglip2-hub": lambda n, s: siglip2(n, "hub", 7400, torch.bfloat16)[0],
+    "siglip2-v5": lambda n, s: siglip2(n, "v5", 7500, torch.float16, length=18, budget=30, side="left", asked=5, hidden_act="gelu", patch_size=5, num_patches=36)[0],
+    "siglip2-train": lambda n, s: siglip2_train(n, "v5", 7600),
 }
 
 

@@ -13,7 +13,8 @@ const char *const fixture_names[] = {
 	"vit-hub",   "vit-v5",   "vit-bare-hub", "vit-bare-v5", "vit-train",   "clip-hub", "clip-v5",
 	"deit-hub",  "deit-v5",  "deit-bare-v5", "deit-train",  "dinov2-hub",  "dinov2-bare-v5", "dinov2-registers-v5", "dinov2-registers-bare-hub",
 	"dinov2-train", "dinov2-registers-train", "swin-hub", "swin-v5", "swin-train", "swinv2-hub", "swinv2-v5", "swinv2-train",
-	"siglip-hub", "siglip-v5", "siglip-train",
+	"siglip-hub", "siglip-v5", "siglip-train", "siglip2-hub", "siglip2-v5", "siglip2-train",
+	"bert-hub", "bert-v5", "bert-bare-v5", "bert-train",
 	"llama-hub", "llama-v5", "llava-hub",    "llava-v5",    "llava-train",
 	"gpt2-train", "gpt2-v5", "mistral-train", "mistral-v5", "qwen2-train", "qwen2-hub", "qwen3-train", "gemma-train", "gemma2-train", "gemma3-train",
 	"phi3-train", "phi3-v5", "opt-train", "opt-hub", NULL,
@@ -112,14 +113,16 @@ rebus_prompt *fixture_prompt(const fixture *f, size_t i, const char *positions)
 	rebus_prompt_options options = rebus_prompt_defaults();
 	rebus_prompt *p = NULL;
 	rebus_error err = {0};
-	int64_t height = 0, width = 0;
+	int64_t height = 0, width = 0, patches = 0;
 	size_t size;
 	json_int(json_get(o, "height"), &height);
 	json_int(json_get(o, "width"), &width);
+	json_int(json_get(o, "max_patches"), &patches);
 	json_flag(json_get(o, "raw"), &options.raw);
 	json_flag(json_get(o, "pil"), &options.pil);
 	options.height = (int32_t)height;
 	options.width = (int32_t)width;
+	options.max_patches = (int32_t)patches;
 	options.positions = positions;
 	const char *line = json_text(json_get(c, "prompt"), &size);
 	if (!check_call(rebus_prompt_new(f->model, &options, &p, &err), &err, f->name))
