@@ -101,6 +101,9 @@ static const option table[] = {
 	 "resize pictures to H rows and W columns instead of the checkpoint's size; positions are interpolated"},
 	{"--max-patches", 0, WHOLE, CLI_ALL, FIELD(max_patches), "N", 1, 65536,
 	 "budget of a picture's patches instead of the processor's, for models that have one (SigLIP 2 NaFlex)"},
+	{"--patch-size", 0, WHOLE, CLI_ALL, FIELD(patch), "P", 1, 4096,
+	 "patches of P x P instead of the checkpoint's (8 to 48); the patches' weights are resampled by the pseudo-inverse of the "
+	 "resize and positions follow the grid; FlexiViT and other ViTs of timm's"},
 	{"--resample-positions", 0, CHOICE, CLI_ALL, FIELD(positions), "bicubic|bilinear|antialias|none", 0, 0,
 	 "how the position table is resampled for --size (default: as the reference does for this model)"},
 	{"--image-backend", 0, CHOICE, CLI_ALL, FIELD(backend), "torchvision|pil", 0, 0,
@@ -338,7 +341,7 @@ rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_re
 {
 	rebus_status status = REBUS_OK;
 	bool options = true;
-	*out = (cli_request){.threads = -1, .height = -1, .width = -1, .max_patches = -1, .max_tokens = -1, .top = -1,
+	*out = (cli_request){.threads = -1, .height = -1, .width = -1, .patch = -1, .max_patches = -1, .max_tokens = -1, .top = -1,
 	                     .top_k = -1, .seed = -1, .repeat = -1, .copies = -1, .batch_size = -1, .batch_tokens = -1, .temperature = -1, .top_p = -1};
 	for (int i = 0; i < argc && !status; i++) {
 		char name[64];

@@ -265,6 +265,7 @@ rebus_status config_read(arena *a, const json *object, const char *where, const 
 {
 	rebus_status status = REBUS_OK;
 	value values[CONFIG_FIELDS_MOST];
+	bool kept[CONFIG_FIELDS_MOST];
 	if (json_kind_of(object) != JSON_MAP)
 		return error_set(err, REBUS_FORMAT, "%s: %s, expected an object", where, object ? "something else" : "missing");
 	if (count > CONFIG_FIELDS_MOST)
@@ -277,6 +278,9 @@ rebus_status config_read(arena *a, const json *object, const char *where, const 
 		const json *j = find(object, table[i].path, &name, &length);
 		if (!j && table[i].required)
 			return error_set(err, REBUS_FORMAT, "%s: %s: missing", where, table[i].path);
+		kept[i] = !j && table[i].kept;
+		if (kept[i])
+			continue;
 		if (!j && table[i].nullable && null_there(object, table[i].path))
 			values[i] = (value){.whole = 0}; /* the same bits for a real */
 		else
@@ -285,7 +289,8 @@ rebus_status config_read(arena *a, const json *object, const char *where, const 
 			return wrong(&r, j, name, length);
 	}
 	for (size_t i = 0; i < count; i++)
-		store(&table[i], &values[i], out);
+		if (!kept[i])
+			store(&table[i], &values[i], out);
 done:
 	return status;
 }

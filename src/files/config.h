@@ -19,7 +19,7 @@
  * that is there and not null counts. If none is, the default is taken as it stands (it need not lie in the range, so that 0
  * can mean "derive it"), or the field is reported as missing where the table says CONFIG_..._NEEDED. CONFIG_..._OR_NULL: a
  * null that is written there is no absence, but means 0 (`"sliding_window": null` is no window, absent is the class's default).
- * A macro for the wrong type of field does not compile.
+ * CONFIG_..._KEPT: what the struct holds stays. A macro for the wrong type of field does not compile.
  */
 #ifndef REBUS_CONFIG_H
 #define REBUS_CONFIG_H
@@ -57,7 +57,7 @@ typedef struct field {
 	const char *path;
 	field_kind kind;
 	size_t offset; /* in the struct */
-	bool required, nullable;   /* nullable: a null is 0 */
+	bool required, nullable, kept; /* nullable: a null is 0; kept: where absent, what the struct holds stays */
 	double fallback;           /* INT, REAL, FLAG, PAIR */
 	const char *fallback_text; /* TEXT, ACT */
 	double low, high;          /* INT, REAL, PAIR, INTS: accepted range, ends included */
@@ -93,6 +93,11 @@ typedef struct field {
 	CONFIG_RANGED(s, m, int32_t(*)[2], PAIR, path_, low_, high_, .required = true)
 #define CONFIG_INTS(s, m, path_, low_, high_) CONFIG_RANGED(s, m, int_list *, INTS, path_, low_, high_, .required = false)
 #define CONFIG_INTS_NEEDED(s, m, path_, low_, high_) CONFIG_RANGED(s, m, int_list *, INTS, path_, low_, high_, .required = true)
+/* Defaults that depend on another member: the struct holds them before it is read. */
+#define CONFIG_INT_KEPT(s, m, path_, low_, high_) CONFIG_RANGED(s, m, int64_t *, INT, path_, low_, high_, .kept = true)
+#define CONFIG_REAL_KEPT(s, m, path_, low_, high_) CONFIG_RANGED(s, m, double *, REAL, path_, low_, high_, .kept = true)
+#define CONFIG_FLAG_KEPT(s, m, path_) CONFIG_FIELD(s, m, bool *, FLAG, path_, .kept = true)
+#define CONFIG_PAIR_KEPT(s, m, path_, low_, high_) CONFIG_RANGED(s, m, int32_t(*)[2], PAIR, path_, low_, high_, .kept = true)
 #define CONFIG_ACT(s, m, path_, default_) CONFIG_FIELD(s, m, act_kind *, ACT, path_, .fallback_text = (default_))
 
 /*

@@ -166,6 +166,10 @@ static rebus_status make_grid(const rebus_prompt *p, grid_picture *g, rebus_erro
 	if (t->flat && (g->px.height % t->patch[0] || g->px.width % t->patch[1]))
 		return error_set(err, REBUS_MISUSE, "a picture of %dx%d after processing, expected multiples of a patch of %dx%d", g->px.height, g->px.width,
 			t->patch[0], t->patch[1]);
+	if (t->grid[0]) {
+		g->resample = t->positions && (g->rows != t->grid[0] || g->columns != t->grid[1]);
+		return REBUS_OK;
+	}
 	bool own = g->px.height == t->image[0] && g->px.width == t->image[1];
 	bool square = (int64_t)g->rows * g->columns == t->positions - t->placed && g->px.height == g->px.width;
 	g->resample = t->positions && !(asked || t->always ? square : own);

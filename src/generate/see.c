@@ -123,12 +123,13 @@ static rebus_status picture_taps(const sight *v, const grid_picture *g, arena *a
 	*out = (grid_taps){0};
 	if (!g->resample)
 		return REBUS_OK;
-	int32_t side = 0;
-	while ((int64_t)(side + 1) * (side + 1) <= v->shape->positions - v->shape->placed)
-		side++;
-	rebus_status status = vision_grid_taps(a, g->positions, (grid_size){side, side}, (grid_size){g->rows, g->columns}, out, err);
+	grid_size own = {v->shape->grid[0], v->shape->grid[1]};
+	while (!v->shape->grid[0] && (int64_t)(own.height + 1) * (own.height + 1) <= v->shape->positions - v->shape->placed)
+		own.height = ++own.width;
+	rebus_status status = vision_grid_taps(a, g->positions, own, (grid_size){g->rows, g->columns}, out, err);
 	if (status && g->positions == GRID_NONE)
-		return error_set(err, REBUS_MISUSE, "positions none: a grid of %dx%d patches, expected the checkpoint's %dx%d", g->rows, g->columns, side, side);
+		return error_set(err, REBUS_MISUSE, "positions none: a grid of %dx%d patches, expected the checkpoint's %dx%d", g->rows, g->columns, own.height,
+			own.width);
 	return status;
 }
 
@@ -241,7 +242,7 @@ static rebus_status make_probe(sight *v, const run_rows *rows, arena *a, rebus_e
 	if (!from || !first || !seg)
 		return error_memory(err, "pictures");
 	for (int32_t i = 0; i < count; i++)
-		seg[i] = (segment){i, i + 1, rows->row[i], rows->row[i] + own_rows(v, i)};
+		seg[i] = (segment){i, i + 1, rows->row[i] + (int32_t)v->shape->unseen, rows->row[i] + own_rows(v, i)};
 	v->probe = (rowmap){.rows_out = count, .rows_in = 1, .taps = 1, .from = from};
 	v->cross = (layout){.count = count, .seg = seg};
 	layout_finish(&v->cross, first);

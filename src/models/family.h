@@ -33,7 +33,9 @@ typedef struct tower_shape {
 	int64_t channels, learned; /* planes; rows before the patches (class, distillation, registers) */
 	int64_t placed;            /* so many of the learned rows, the first ones, have a position */
 	int32_t image[2], patch[2]; /* height, width */
+	int64_t unseen;            /* so many of them the probe does not see */
 	int64_t positions;         /* rows of the position table: of the placed ones, then of the patches; 0 none */
+	int32_t grid[2];           /* of the table's patches, resampled unasked wherever a picture's is another; 0: a square */
 	grid_method resample;      /* how the reference resamples it to another grid */
 	bool probe;                /* a learned row for each picture pools it */
 	bool flat;                 /* the reference takes rows of patches, channel last, filled up with zeros to a budget: pixel_attention_mask */
@@ -89,9 +91,16 @@ struct family {
 	const char *stage_prefix;
 	void *(*stage_config)(void *config, int64_t i); /* NULL past the last */
 
+	/* timm's folders name an architecture instead of a family: is it this one's? NULL: no. */
+	bool (*builds)(const char *architecture);
+	int64_t (*classes)(const void *config); /* of timm's folders, which may leave labels out; else NULL */
+	/* Before the fields are read: values of fields that are kept where absent. May be NULL. */
+	rebus_status (*begin)(const json *object, void *config, rebus_error *err);
 	/* After the fields are read: what follows from them. May be NULL. */
 	rebus_status (*derive)(arena *a, void *config, rebus_error *err);
 	const tower_shape *(*tower)(const void *config);
+	/* After binding: patches of another size, weights and shape with them. NULL: they have one size. */
+	rebus_status (*repatch)(arena *a, component *c, int32_t patch, rebus_error *err);
 	const text_shape *(*words)(const void *config);
 
 	/* As a part: hidden[0] is what enters the first block, hidden[i] what leaves block i - 1; names start with `name`. */
@@ -114,6 +123,7 @@ struct family {
 
 int64_t component_layers(const component *c); /* blocks, by the family's layer_count_at */
 const family *registry_find(const char *model_type);
+const family *registry_builds(const char *architecture); /* of timm */
 const family *registry_at(size_t i); /* NULL past the last */
 
 enum { MODEL_LAYERS = 1024 };

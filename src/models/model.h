@@ -32,6 +32,8 @@ struct rebus_model {
 };
 
 void model_warn(struct rebus_model *m, const char *text);
+/* From timm's configuration: always as many as there are classes. */
+rebus_status model_label_names(struct rebus_model *m, const json *config, int64_t count, rebus_error *err);
 rebus_status model_labels(struct rebus_model *m, const json *config, rebus_error *err);
 
 /* The configuration alone: no weights, processor or tokenizer. */

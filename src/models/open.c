@@ -10,6 +10,7 @@
 
 #include "files/hub.h"
 #include "models/model.h"
+#include "models/timm.h"
 
 enum { CONFIG_BYTES = 64 << 20, CONFIG_VALUES = 4 << 20, TEMPLATE_BYTES = 1 << 20 };
 
@@ -34,7 +35,7 @@ static rebus_status known_families(const char *type, rebus_error *err)
 {
 	char list[160] = "";
 	for (size_t i = 0, n = 0; registry_at(i); i++)
-		if (registry_at(i)->architectures && n + strlen(registry_at(i)->model_type) + 3 < sizeof list) {
+		if (registry_at(i)->architectures && !registry_at(i)->builds && n + strlen(registry_at(i)->model_type) + 3 < sizeof list) {
 			memcpy(list + n, n ? ", " : "", n ? 2 : 0);
 			n += n ? 2 : 0;
 			memcpy(list + n, registry_at(i)->model_type, strlen(registry_at(i)->model_type) + 1);
@@ -46,7 +47,9 @@ static rebus_status known_families(const char *type, rebus_error *err)
 static rebus_status check_architecture(struct rebus_model *m, const family *f, rebus_error *err)
 {
 	m->architecture = json_text(json_at(json_get(m->config, "architectures"), 0), NULL);
-	if (!m->architecture)
+	if (!m->architecture && f->builds)
+		m->architecture = timm_architecture(m->config);
+	if (!m->architecture || f->builds)
 		return REBUS_OK;
 	for (size_t i = 0; f->architectures[i]; i++)
 		if (!strcmp(f->architectures[i], m->architecture))
@@ -60,7 +63,9 @@ static rebus_status read_component(struct rebus_model *m, const family *f, const
 	out->config = arena_zero(&m->mem, 1, f->config_size);
 	if (!out->config)
 		return error_memory(err, "config.json");
-	rebus_status status = config_read(&m->mem, object, where, f->fields, f->field_count, out->config, err);
+	rebus_status status = f->begin ? f->begin(object, out->config, err) : REBUS_OK;
+	if (!status)
+		status = config_read(&m->mem, object, where, f->fields, f->field_count, out->config, err);
 	if (!status && f->derive)
 		status = f->derive(&m->mem, out->config, err);
 	return status;
@@ -87,6 +92,21 @@ static rebus_status read_part(struct rebus_model *m, const sub_config *s, compon
 	return read_component(m, f, object, where, out, err);
 }
 
+/* By model_type, or where the folder is timm's by its architecture. */
+static rebus_status find_family(const struct rebus_model *m, const char *path, const family **out, rebus_error *err)
+{
+	const char *built = timm_architecture(m->config), *type = json_text(json_get(m->config, "model_type"), NULL);
+	const family *f = built ? registry_builds(built) : type ? registry_find(type) : NULL;
+	if (built && !f)
+		return error_set(err, REBUS_UNSUPPORTED, "config.json: architecture: %.60s, expected one of timm's ViT, DeiT, FlexiViT or Swin", built);
+	if (!built && !type)
+		return error_set(err, REBUS_FORMAT, "%s: model_type: missing, expected the name of a family", path);
+	if (!f || !f->architectures)
+		return known_families(type, err);
+	*out = f;
+	return REBUS_OK;
+}
+
 /* A folder with a tokenizer and no config.json: its tokens can be shown, nothing else. config stays NULL. */
 static const family words_only = {.model_type = "words only"};
 
@@ -104,12 +124,8 @@ static rebus_status read_config(struct rebus_model *m, rebus_error *err)
 		return REBUS_OK;
 	}
 	TRY(json_load(path, CONFIG_BYTES, CONFIG_VALUES, &m->config, err));
-	const char *type = json_text(json_get(m->config, "model_type"), NULL);
-	if (!type)
-		return error_set(err, REBUS_FORMAT, "%s: model_type: missing, expected the name of a family", path);
-	const family *f = registry_find(type);
-	if (!f || !f->architectures)
-		return known_families(type, err);
+	const family *f = NULL;
+	TRY(find_family(m, path, &f, err));
 	TRY(check_architecture(m, f, err));
 	TRY(read_component(m, f, m->config, "config.json", &m->self, err));
 	TRY(read_part(m, &f->vision, &m->vision, err));
@@ -118,36 +134,9 @@ static rebus_status read_config(struct rebus_model *m, rebus_error *err)
 		m->vision = m->self;
 	if (f->words)
 		m->text = m->self;
-	TRY(model_labels(m, m->config, err));
+	TRY(f->classes ? model_label_names(m, m->config, f->classes(m->self.config), err) : model_labels(m, m->config, err));
 done:
 	return status;
-}
-
-/* id2label: {"0": "cat", ...}; a member that is missing or out of range is an error, since labels are what the user sees. */
-rebus_status model_labels(struct rebus_model *m, const json *config, rebus_error *err)
-{
-	const json *map = json_get(config, "id2label");
-	size_t count = json_count(map);
-	if (!count)
-		return REBUS_OK;
-	const char **labels = arena_zero(&m->mem, count, sizeof *labels);
-	if (!labels)
-		return error_memory(err, "labels");
-	json_each it = json_first(map);
-	while (json_next(&it)) {
-		char *end;
-		unsigned long i = strtoul(it.key, &end, 10);
-		const char *text = json_text(it.value, NULL);
-		if (end == it.key || *end || i >= count || !text)
-			return error_set(err, REBUS_FORMAT, "config.json: id2label: \"%.40s\" does not name one of %zu labels", it.key, count);
-		labels[i] = text;
-	}
-	for (size_t i = 0; i < count; i++)
-		if (!labels[i])
-			return error_set(err, REBUS_FORMAT, "config.json: id2label: no label %zu of %zu", i, count);
-	m->labels = labels;
-	m->label_count = (int64_t)count;
-	return REBUS_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------ weights */
@@ -258,6 +247,12 @@ static rebus_status read_weights(struct rebus_model *m, const rebus_model_option
 		m->text = m->self;
 	else if (m->text.f)
 		TRY(bind_component(m, &m->text, f->text.prefixes, err));
+	if (o->patch_size && !f->repatch) {
+		status = error_set(err, REBUS_MISUSE, "patch size %d: a %s model has patches of one size", o->patch_size, f->model_type);
+		goto done;
+	}
+	if (o->patch_size)
+		TRY(f->repatch(&m->mem, &m->self, o->patch_size, err));
 	TRY(warn_unused(m, err));
 done:
 	return status;
@@ -280,13 +275,20 @@ static rebus_status read_processor(struct rebus_model *m, rebus_error *err)
 	const char *old = NULL, *combined = NULL;
 	if (!m->vision.f)
 		return REBUS_OK;
+	bool built = m->self.f->builds != NULL;
 	TRY(find_file(m, "preprocessor_config.json", &old, err));
 	TRY(find_file(m, "processor_config.json", &combined, err));
-	if (!old && !combined)
+	if (!old && !combined && !built)
 		return REBUS_OK;
 	processor *p = arena_zero(&m->mem, 1, sizeof *p);
 	if (!p)
 		return error_memory(err, "the image processor");
+	if (built) {
+		const json *about = json_get(m->config, "pretrained_cfg");
+		TRY(vision_processor_timm(about ? about : m->config, "config.json", p, err));
+		m->pictures = p;
+		return REBUS_OK;
+	}
 	TRY(vision_processor_load(&m->mem, m->folder, m->self.f->processor, p, err));
 	for (int32_t i = 0; i < p->warning_count; i++)
 		model_warn(m, p->warnings[i]);

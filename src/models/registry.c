@@ -10,6 +10,8 @@
 	X(dinov2_with_registers)                                                                                           \
 	X(swin)                                                                                                            \
 	X(swinv2)                                                                                                          \
+	X(timm_vit)                                                                                                        \
+	X(timm_distilled)                                                                                                  \
 	X(clip)                                                                                                            \
 	X(clip_vision)                                                                                                     \
 	X(clip_text)                                                                                                       \
@@ -51,6 +53,14 @@ const family *registry_find(const char *model_type)
 {
 	for (size_t i = 0; i < COUNT_OF(list); i++)
 		if (!strcmp(list[i]->model_type, model_type))
+			return list[i];
+	return NULL;
+}
+
+const family *registry_builds(const char *architecture)
+{
+	for (size_t i = 0; i < COUNT_OF(list); i++)
+		if (list[i]->builds && list[i]->builds(architecture))
 			return list[i];
 	return NULL;
 }

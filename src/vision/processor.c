@@ -54,8 +54,33 @@ static extent fit_patches(extent in, int32_t patch, int32_t budget)
 	return (extent){scaled_side(low, in.height, patch), scaled_side(low, in.width, patch)};
 }
 
-static extent resized(const processor_size *s, extent in)
+/* ResizeKeepRatio: sides round(side / ratio), half to even, the ratio being the smaller or the larger one's */
+static extent keep_ratio(extent in, extent to, bool larger)
 {
+	double h = (double)in.height / (double)to.height, w = (double)in.width / (double)to.width;
+	double ratio = larger ? fmax(h, w) : fmin(h, w);
+	return (extent){(int64_t)nearbyint((double)in.height / ratio), (int64_t)nearbyint((double)in.width / ratio)};
+}
+
+static extent fitted(const processor *p, extent in)
+{
+	extent to = {(int64_t)floor(p->crop_height / p->crop_pct), (int64_t)floor(p->crop_width / p->crop_pct)};
+	if (to.height < 1 || to.width < 1 || p->fit == FIT_SQUASH)
+		return to;
+	if (p->fit == FIT_BORDER)
+		return keep_ratio(in, to, true);
+	if (to.height != to.width)
+		return keep_ratio(in, to, false);
+	int64_t small = int_min(in.height, in.width), large = int_max(in.height, in.width);
+	int64_t other = (int64_t)((double)(to.height * large) / (double)small);
+	return in.width <= in.height ? (extent){other, to.height} : (extent){to.height, other};
+}
+
+static extent resized(const processor *p, extent in)
+{
+	const processor_size *s = &p->size;
+	if (p->fit)
+		return fitted(p, in);
 	if (s->shortest && s->longest)
 		return fit_edges(in, s->shortest, s->longest);
 	if (s->shortest) {
@@ -93,14 +118,14 @@ static rebus_status result_size(const processor *p, const picture *in, extent *a
 		e.height = e.width = int_max(e.height, e.width);
 	bool fits = p->budget && !p->size.height;
 	if (p->resize)
-		e = fits ? fit_patches(e, p->patch, p->budget) : resized(&p->size, e);
+		e = fits ? fit_patches(e, p->patch, p->budget) : resized(p, e);
 	if (p->budget && (e.height % p->patch || e.width % p->patch))
 		return error_set(err, REBUS_FORMAT, "picture of %lld x %lld (height x width) before it is cut, expected multiples of patch_size %d",
 		                 (long long)e.height, (long long)e.width, (int)p->patch);
 	if (fits && e.height / p->patch > p->budget / (e.width / p->patch))
 		return error_set(err, REBUS_FORMAT, "picture of %lld x %lld (height x width), more than %d patches of %d x %d, and do_resize is off",
 		                 (long long)e.height, (long long)e.width, (int)p->budget, (int)p->patch, (int)p->patch);
-	if (e.height < 1 || e.width < 1)
+	if (e.height < 1 || e.width < 1 || e.height > INT32_MAX || e.width > INT32_MAX)
 		return error_set(err, REBUS_FORMAT, "picture of %d x %d (height x width) would be resized to %lld x %lld",
 		                 (int)in->height, (int)in->width, (long long)e.height, (long long)e.width);
 	*after_resize = e;
@@ -151,6 +176,24 @@ static rebus_status own_planes(arena *a, const picture *in, picture *out, rebus_
 	return REBUS_OK;
 }
 
+/* Image.convert("RGB") of Pillow: grey three times, alpha dropped. */
+static rebus_status drop_alpha(arena *a, const picture *in, picture *out, rebus_error *err)
+{
+	*out = *in;
+	if (in->channels == 3)
+		return REBUS_OK;
+	size_t n = (size_t)in->width * (size_t)in->height, c = (size_t)in->channels;
+	out->channels = 3;
+	out->mode = NULL;
+	out->pixels = arena_get(a, n, 3);
+	if (!out->pixels)
+		return error_memory(err, "picture's planes");
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < 3; k++)
+			out->pixels[3 * i + k] = in->pixels[c * i + (c < 3 ? 0 : k)];
+	return REBUS_OK;
+}
+
 static rebus_status check_planes(const processor *p, const picture *in, vision_backend backend, rebus_error *err)
 {
 	int32_t counts[2] = {p->means, p->stds};
@@ -193,7 +236,7 @@ static rebus_status pad_to_square(arena *a, const processor *p, picture *in, reb
 static void value_table(const processor *p, vision_backend backend, int channel, float table[256])
 {
 	float mean = (float)p->mean[p->means > 1 ? channel : 0], std = (float)p->std[p->stds > 1 ? channel : 0];
-	bool fused = backend == VISION_TORCHVISION && p->rescale && p->normalize;
+	bool fused = backend == VISION_TORCHVISION && p->rescale && p->normalize && !p->fit;
 	if (fused) {
 		float back = (float)(1.0 / p->rescale_factor);
 		mean *= back;
@@ -201,28 +244,38 @@ static void value_table(const processor *p, vision_backend backend, int channel,
 	}
 	for (int v = 0; v < 256; v++) {
 		float x = (float)v;
-		if (p->rescale && !fused)
+		if (p->fit)
+			x /= 255.0f;
+		else if (p->rescale && !fused)
 			x = backend == VISION_TORCHVISION ? x * (float)p->rescale_factor : (float)((double)v * p->rescale_factor);
 		table[v] = p->normalize ? (x - mean) / std : x;
 	}
 }
 
-static int64_t crop_start(int64_t size, int64_t crop, vision_backend backend)
+static int64_t crop_start(const processor *p, int64_t size, int64_t crop, vision_backend backend)
 {
 	int64_t d = size - crop;
+	if (p->fit)
+		return d < 0 ? -(-d / 2) : (int64_t)nearbyint((double)d / 2.0);
 	return backend == VISION_PIL && d < 0 ? -((1 - d) / 2) : d / 2; /* pil: floor; torchvision: toward zero */
 }
 
 /* The part of a resized picture that the cut leaves. */
-static vision_window left_by(extent picture, extent cut, vision_backend backend)
+static vision_window left_by(const processor *p, extent picture, extent cut, vision_backend backend)
 {
-	int64_t top = crop_start(picture.height, cut.height, backend), left = crop_start(picture.width, cut.width, backend);
+	int64_t top = crop_start(p, picture.height, cut.height, backend), left = crop_start(p, picture.width, cut.width, backend);
 	int64_t y = int_max(top, 0), x = int_max(left, 0), y1 = int_min(top + cut.height, picture.height), x1 = int_min(left + cut.width, picture.width);
 	return (vision_window){(int32_t)x, (int32_t)y, (int32_t)(x1 - x), (int32_t)(y1 - y)};
 }
 
-/* Floats: the part where the cut has it, byte 0 elsewhere in the cut, 0 (of the result) beyond the cut. */
-static void lay_out(const picture *part, int64_t top, int64_t left, extent cut, const float *table, const pixels *out)
+/* What the cut has where the picture ends: byte 0, or the colour of a border. */
+static float beyond_value(const processor *p, int32_t channel, const float *table)
+{
+	return table[p->fit == FIT_BORDER ? (int)nearbyint(255.0 * p->mean[p->means > 1 ? channel : 0]) : 0];
+}
+
+/* Floats: the part where the cut has it, `beyond` elsewhere in the cut, 0 (of the result) beyond the cut. */
+static void lay_out(const picture *part, int64_t top, int64_t left, extent cut, const float *table, const float *beyond, const pixels *out)
 {
 	float *to = out->data;
 	for (int32_t c = 0; c < out->channels; c++, table += 256)
@@ -231,7 +284,7 @@ static void lay_out(const picture *part, int64_t top, int64_t left, extent cut, 
 			const uint8_t *row = row_inside ? part->pixels + (size_t)(y - top) * (size_t)part->width * (size_t)part->channels + c : NULL;
 			for (int64_t x = 0; x < out->width; x++) {
 				bool inside = row && x >= left && x < left + part->width;
-				*to++ = y >= cut.height || x >= cut.width ? 0.0f : table[inside ? row[(x - left) * part->channels] : 0];
+				*to++ = y >= cut.height || x >= cut.width ? 0.0f : inside ? table[row[(x - left) * part->channels]] : beyond[c];
 			}
 		}
 }
@@ -253,7 +306,10 @@ static rebus_status planes_of(arena *scratch, const processor *p, const picture 
 {
 	rebus_status status;
 	picture work;
-	TRY(p->convert_rgb ? vision_rgb(scratch, in, &work, err) : own_planes(scratch, in, &work, err));
+	if (p->fit)
+		TRY(drop_alpha(scratch, in, &work, err));
+	else
+		TRY(p->convert_rgb ? vision_rgb(scratch, in, &work, err) : own_planes(scratch, in, &work, err));
 	TRY(check_planes(p, &work, backend, err));
 	if (p->pad_square)
 		TRY(pad_to_square(scratch, p, &work, err));
@@ -282,23 +338,28 @@ rebus_status vision_prepare(arena *a, const kernels *k, const processor *p, cons
 {
 	rebus_status status;
 	processor q = with_size(p, size);
+	if (q.fit)
+		backend = VISION_PIL;
 	arena_mark start = arena_here(a);
 	arena scratch;
 	extent to = {0}, cut = {0}, all = {0};
 	picture work, part;
+	float beyond[4];
 	arena_init(&scratch, a->from, 0);
 	TRY(result_size(&q, in, &to, &cut, &all, err));
 	TRY(planes_of(&scratch, &q, in, backend, &work, err));
 	pixels result = {.channels = work.channels, .height = (int32_t)all.height, .width = (int32_t)all.width};
 	float *table = arena_get(a, (size_t)work.channels, 256 * sizeof *table);
-	vision_window left = left_by(to, cut, backend);
+	vision_window left = left_by(&q, to, cut, backend);
 	bool whole = left.height == to.height && left.width == to.width, bytes = left.height == all.height && left.width == all.width;
 	if (!table) {
 		status = error_memory(err, "pixel values");
 		goto done;
 	}
-	for (int32_t c = 0; c < work.channels; c++)
+	for (int32_t c = 0; c < work.channels; c++) {
 		value_table(&q, backend, c, table + c * 256);
+		beyond[c] = beyond_value(&q, c, table + c * 256);
+	}
 	TRY(resized_part(bytes ? a : &scratch, k, &q, &work, to, backend, whole ? NULL : &left, &part, err));
 	result.table = table;
 	result.bytes = bytes ? part.pixels : NULL;
@@ -308,7 +369,7 @@ rebus_status vision_prepare(arena *a, const kernels *k, const processor *p, cons
 			status = error_memory(err, "pixel values");
 			goto done;
 		}
-		lay_out(&part, left.y - crop_start(to.height, cut.height, backend), left.x - crop_start(to.width, cut.width, backend), cut, table, &result);
+		lay_out(&part, left.y - crop_start(&q, to.height, cut.height, backend), left.x - crop_start(&q, to.width, cut.width, backend), cut, table, beyond, &result);
 	}
 	*out = result;
 done:
@@ -352,7 +413,10 @@ static void add_numbers(buf *b, const double *v, int32_t count)
 static void add_resize(buf *b, const processor *p)
 {
 	const processor_size *s = &p->size;
-	if (s->shortest && s->longest)
+	static const char *const how[] = {[FIT_CENTER] = "at least ", [FIT_SQUASH] = "", [FIT_BORDER] = "at most "};
+	if (p->fit)
+		buf_format(b, "|resize(%s%dx%d", how[p->fit], (int)floor(p->crop_height / p->crop_pct), (int)floor(p->crop_width / p->crop_pct));
+	else if (s->shortest && s->longest)
 		buf_format(b, "|resize(shortest_edge=%d,longest_edge=%d", (int)s->shortest, (int)s->longest);
 	else if (s->shortest)
 		buf_format(b, "|resize(shortest_edge=%d", (int)s->shortest);
@@ -372,6 +436,8 @@ const char *vision_pipe_text(arena *a, const processor *p, const vision_size *si
 	buf_init(&b, a->from, 4096);
 	if (q.convert_rgb)
 		buf_text(&b, "|convert_rgb");
+	if (q.fit)
+		buf_text(&b, "|drop_alpha");
 	if (q.pad_square)
 		buf_format(&b, "|pad_square(%d,%d,%d)", (int)(q.mean[0] * 255.0), (int)(q.mean[1] * 255.0), (int)(q.mean[2] * 255.0));
 	if (q.resize)

@@ -33,8 +33,16 @@ typedef struct processor_size {
 	int32_t height, width, shortest, longest, max_height, max_width;
 } processor_size;
 
+/*
+ * How a picture comes to the size of the crop. PLAIN: resize to `size`, then crop, as transformers does. The others are
+ * timm's (processor_timm.c), by the crop's size and crop_pct; they are of one back end and know no other.
+ */
+typedef enum { FIT_PLAIN, FIT_CENTER, FIT_SQUASH, FIT_BORDER } processor_fit;
+
 typedef struct processor {
 	const char *name; /* the class, without Fast or Pil; static text */
+	int fit;          /* processor_fit */
+	double crop_pct;  /* of FIT_CENTER and on */
 	bool convert_rgb, pad_square, resize, crop, rescale, normalize, pad;
 	processor_size size;
 	int32_t crop_height, crop_width;
@@ -75,6 +83,9 @@ rebus_status vision_processor_parse(arena *a, const json *root, const char *file
                                     rebus_error *err);
 /* From a checkpoint's folder: processor_config.json if it holds an image processor, else preprocessor_config.json. */
 rebus_status vision_processor_load(arena *a, const char *folder, const char *fallback, processor *out, rebus_error *err);
+
+/* From the pretrained_cfg of a folder of timm's (processor_timm.c). */
+rebus_status vision_processor_timm(const json *about, const char *file, processor *out, rebus_error *err);
 
 /* The pipe as one line, in `a`; NULL: no memory. */
 const char *vision_pipe_text(arena *a, const processor *p, const vision_size *size);

@@ -73,6 +73,16 @@ const char *vision_filter_name(vision_filter filter)
 	return (unsigned)filter < VISION_FILTERS ? filters[filter].name : "?";
 }
 
+bool vision_filter_parse(const char *name, vision_filter *out)
+{
+	for (int i = 0; i < VISION_FILTERS; i++)
+		if (!strcmp(filters[i].name, name)) {
+			*out = (vision_filter)i;
+			return true;
+		}
+	return false;
+}
+
 /* Weights of one position in double, into w; returns how many and where they start. */
 static int32_t position_weights(int32_t n_in, double scale, int32_t i, vision_filter filter, double *w, int32_t *lo)
 {

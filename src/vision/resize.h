@@ -31,6 +31,7 @@ typedef enum {
 } vision_filter;
 
 const char *vision_filter_name(vision_filter filter); /* the enum's values are Pillow's numbers */
+bool vision_filter_parse(const char *name, vision_filter *out);
 
 /* A part of the result, inside it: only that is computed, with the bits it has in the whole. */
 typedef struct vision_window {
