@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """make_fixtures.py - the small golden checkpoints that the parity tests read.
 
-    python3 -m pip install torch==2.13.0 torchvision==0.28.0 transformers==5.23.0 tokenizers safetensors pillow numpy
+    python3 -m pip install torch==2.13.0 torchvision==0.28.0 transformers==5.23.0 timm==1.0.31 tokenizers safetensors pillow numpy
     python3 tests/parity/make_fixtures.py            from the root of the source tree; names after it: only those
 
 Building and testing need none of this: what it writes is committed.
@@ -9,13 +9,14 @@ Building and testing need none of this: what it writes is committed.
     tests/parity/pictures/*                  drawn here: RGB, RGBA and grey PNG, JPEG
     tests/parity/fixtures/NAME/              a checkpoint folder in one of the two published forms
         config.json model*.safetensors ...   random weights, hidden size 32, scales at which nothing is degenerate
-        golden.json                          made_with, cases: prompt (a line of --batch), options, max_tokens, answer
+        golden.json                          made_with, patch_size the model is opened with, cases: prompt (a line of --batch), options, max_tokens, answer
         golden.safetensors                   CASE.NAME: what a call of the reference takes and gives, as `rebus trace` names it;
                                              of the logits of a prompt the last rows only
         train.safetensors                    where there is one: targets, gradients, losses of ten steps of plain SGD
 
 hub: config.json with rope_theta, rope_scaling, torch_dtype; preprocessor_config.json; the chat template in
-tokenizer_config.json or chat_template.json; a tower under vision_tower.vision_model. v5: as transformers 5 writes it.
+tokenizer_config.json or chat_template.json; a tower under vision_tower.vision_model. v5: as transformers 5 writes it. timm: as timm's push_to_hf_hub
+writes it.
 
 The reference runs in float32, eager attention, one thread; its image processors are torchvision's, and Pillow's where a
 case says `pil`. Greedy answers never stop at the end token, and no step's choice is close.
@@ -41,6 +42,9 @@ _register = torch.library.register_fake
 torch.library.register_fake = lambda n, *a, **k: (lambda f: f) if str(n).startswith("torchvision::") else _register(n, *a, **k)
 import torchvision
 torch.library.register_fake = _register
+import timm
+import timm.layers
+from timm.models._hub import save_config_for_hf
 import transformers as T
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
@@ -94,10 +98,10 @@ def randomise(model, seed, gain=1.3, table=0.5):
             if p.ndim == 0:
                 continue
             if p.ndim == 1:
-                p.copy_(0.6 + 0.2 * r if "lambda" in name else 1 + 0.2 * r if name.endswith("norm.weight") or re.search(r"norm\w*\.weight$", name) else 0.15 * r)
+                p.copy_(0.6 + 0.2 * r if re.search("lambda|gamma$", name) else 1 + 0.2 * r if name.endswith("norm.weight") or re.search(r"norm\w*\.weight$", name) else 0.15 * r)
             elif "embed_tokens" in name or "token_embedding" in name or "wte" in name:
                 p.copy_(table * r)
-            elif re.search(r"_tokens?$", name) or "position" in name or "wpe" in name:
+            elif re.search(r"_tokens?$|^pos_embed$|latent$", name) or "position" in name or "wpe" in name:
                 p.copy_(0.4 * r)
             else:
                 p.copy_(gain / math.sqrt(int(np.prod(p.shape[1:]))) * r)
@@ -176,7 +180,7 @@ def save_words(folder, form, tok, pictures=None, processor=None, template="confi
 class Golden:
     def __init__(self, name, form):
         self.name, self.form, self.folder = name, form, os.path.join(HERE, "fixtures", name)
-        self.t, self.train, self.cases = {}, {}, []
+        self.t, self.train, self.cases, self.patch = {}, {}, [], 0
 
     def case(self, name, pieces=None, messages=None, answer=None, max_tokens=0, tensors=None, **options):
         pieces = pieces and [{k: f"../../pictures/{v}" if k == "image" else v for k, v in p.items()} for p in pieces]
@@ -199,7 +203,10 @@ class Golden:
 
     def save(self):
         made = {"transformers": T.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__}
-        json.dump({"made_with": made, "form": self.form, "cases": self.cases}, open(os.path.join(self.folder, "golden.json"), "w"), indent=1, ensure_ascii=False)
+        more = {"patch_size": self.patch} if self.patch else {}
+        if self.form == "timm":
+            made["timm"] = timm.__version__
+        json.dump({"made_with": made, "form": self.form, **more, "cases": self.cases}, open(os.path.join(self.folder, "golden.json"), "w"), indent=1, ensure_ascii=False)
         save_file(self.t, os.path.join(self.folder, "golden.safetensors"))
         if self.train:
             save_file({k: v.contiguous() for k, v in self.train.items()}, os.path.join(self.folder, "train.safetensors"))
@@ -395,6 +402,10 @@ def swin(name, form, seed, classes, *more, image=32, big=None, names=("shapes.pn
     return encoder(name, form, seed, model, "ViTImageProcessor", kw, *more, big=big, names=names)
 
 
+def logits(model, px, big):
+    return model(pixel_values=px, **asked(model, big)).logits if isinstance(model, T.PreTrainedModel) else model(px)
+
+
 def encoder_train(name, form, seed, make, big, rate=0.05, **kw):
     """Pictures of two sizes, the second with interpolated positions."""
     g, model = make(name, form, seed, 5, big=[big], **kw)
@@ -402,7 +413,7 @@ def encoder_train(name, form, seed, make, big, rate=0.05, **kw):
     g.cases = [c for c in g.cases if c["name"] != "pil"]
     g.t = {k: v for k, v in g.t.items() if not k.startswith("pil.")}
     targets = torch.tensor([3, 0, 2, 1, 4])
-    loss = lambda: torch.nn.functional.cross_entropy(torch.cat([model(pixel_values=p, **asked(model, b)).logits for p, b in groups]), targets)
+    loss = lambda: torch.nn.functional.cross_entropy(torch.cat([logits(model, p, b) for p, b in groups]), targets)
     g.train["targets"] = targets
     descend(g, model, loss, rate)
     return g
@@ -431,6 +442,60 @@ def saved_names(g, model):
     """How the folder calls each parameter: found by its values, since classes and files name them differently."""
     saved = load_file(os.path.join(g.folder, "model.safetensors"))
     return {k: next(n for n, v in saved.items() if v.shape == p.shape and torch.equal(v, p)) for k, p in model.named_parameters()}
+
+
+# ------------------------------------------------------------------------------------------------ timm
+def timm_see(model, px):
+    hidden, keep = [], lambda m, i, o: hidden.append(o)
+    hooks = [m.register_forward_hook(keep) for m in ([model.norm_pre] + list(model.blocks) if hasattr(model, "norm_pre") else [])]
+    x = model.forward_features(px)
+    for h in hooks:
+        h.remove()
+    out = {"pixel_values": px, "last_hidden_state": x.flatten(1, 2) if x.ndim == 4 else x, "pooler_output": model.forward_head(x, pre_logits=True)}
+    if hidden:
+        out["hidden_states"] = hidden
+    return dict(out, logits=model(px)) if model.num_classes else out
+
+
+def timm_folder(g, seed, architecture, dtype, about, labels, args):
+    shutil.rmtree(g.folder, ignore_errors=True)
+    os.makedirs(g.folder)
+    model = randomise(timm.create_model(architecture, **args), seed)
+    save_file({k: v.to(dtype).contiguous() for k, v in model.state_dict().items()}, os.path.join(g.folder, "model.safetensors"), metadata={"format": "pt"})
+    save_config_for_hf(model, os.path.join(g.folder, "config.json"), model_config={"pretrained_cfg": about, **({"label_names": labels} if labels else {})})
+    return {k: v.float() for k, v in load_file(os.path.join(g.folder, "model.safetensors")).items()}
+
+
+def timm_pixels(g, names, **data):
+    about = json.load(open(os.path.join(g.folder, "config.json")))["pretrained_cfg"]
+    pipe = timm.data.create_transform(**timm.data.resolve_data_config(data, pretrained_cfg=about))
+    return torch.stack([pipe(picture(n).convert("RGB")) for n in names])
+
+
+def timm_vit(name, form, seed, architecture, big=(), patch=0, dtype=torch.float32, about={}, labels=None, names=("shapes.png", "photo.jpg", "clear.png"), **args):
+    """Sizes that the class takes only when told so (dynamic_img_size), patches that timm resamples before loading."""
+    g = Golden(name, form)
+    args = dict(dict(embed_dim=32, depth=2, num_heads=2), **args)
+    state = timm_folder(g, seed, architecture, dtype, about, labels, args)
+    size, old = timm.layers.to_2tuple(args["img_size"]), timm.layers.to_2tuple(args["patch_size"])
+    g.patch, new = patch, (patch, patch) if patch else old
+    model = timm.create_model(architecture, **dict(args, img_size=size, patch_size=new, dynamic_img_size=True)).eval()
+    state["patch_embed.proj.weight"] = timm.layers.resample_patch_embed(state["patch_embed.proj.weight"], new)
+    own, stored, learned = [size[i] // old[i] for i in (0, 1)], state["pos_embed"], 0 if model.no_embed_class else model.num_prefix_tokens
+    place = lambda h, w: timm.layers.resample_abs_pos_embed(stored, [h // new[0], w // new[1]], own, learned)
+    model.load_state_dict(dict(state, pos_embed=place(*size)))
+    pieces = [{"image": n} for n in names]
+    with torch.no_grad():
+        g.case("plain", pieces, tensors=timm_see(model, timm_pixels(g, names)))
+        for h, w in big:                                     # from the table as it is stored, once
+            other = timm.create_model(architecture, **dict(args, img_size=(h, w), patch_size=new)).eval()
+            other.load_state_dict(dict(state, pos_embed=place(h, w)))
+            g.case(f"{h}x{w}", pieces[:2], height=h, width=w, tensors=timm_see(other, timm_pixels(g, names[:2], input_size=(3, h, w))))
+    return g, model
+
+
+def flexivit(name, form, seed, classes, big):
+    return timm_vit(name, form, seed, "flexivit_small", big, img_size=24, patch_size=6, num_classes=classes, mlp_ratio=2)
 
 
 # ------------------------------------------------------------------------------------------------ CLIP
@@ -872,6 +937,15 @@ FIXTURES = {
     "siglip-hub": lambda n, s: siglip(n, "hub", s, torch.float16)[0],
     "siglip-v5": lambda n, s: siglip(n, "v5", s, torch.bfloat16, length=18, big=[(32, 24)], hidden_act="gelu")[0],
     "siglip-train": lambda n, s: siglip_train(n, "hub", s),
+    "flexivit": lambda n, s: timm_vit(n, "timm", s, "flexivit_small", [(32, 56)], 8, torch.bfloat16, img_size=48, patch_size=12, num_classes=5)[0],
+    "flexivit-train": lambda n, s: encoder_train(n, "timm", s, flexivit, (30, 18), rate=0.02),
+    "timm-deit": lambda n, s: timm_vit(n, "timm", s, "deit_tiny_distilled_patch16_224", [(16, 40)], dtype=torch.float16, img_size=32, patch_size=8, num_classes=5,
+        about=dict(interpolation="lanczos"), labels=["ant", "bee", "cow", "dog", "elk"])[0],
+    "timm-gap": lambda n, s: timm_vit(n, "timm", s, "vit_wee_patch16_reg1_gap_256", [(24, 24)], img_size=[24, 40], patch_size=8, num_classes=4, mlp_ratio=2,
+        about=dict(crop_mode="border", crop_pct=0.9), labels={"0": "ant", "2": "cow"}, names=("tall.png", "grey.png", "wide.png"))[0],
+    "timm-map": lambda n, s: timm_vit(n, "timm", s, "vit_so150m_patch16_reg4_map_256", [(20, 30)], dtype=torch.bfloat16, img_size=30, patch_size=10, num_classes=0, reg_tokens=2,
+        about=dict(crop_mode="squash", crop_pct=0.95, interpolation="bilinear"))[0],
+    "timm-clip": lambda n, s: timm_vit(n, "timm", s, "vit_base_patch16_clip_quickgelu_224", [(16, 40)], img_size=[16, 24], patch_size=8, num_classes=3, init_values=1e-5)[0],
     "dinov2-train": lambda n, s: encoder_train(n, "v5", s, dinov2, (21, 35)),
     "dinov2-registers-train": lambda n, s: encoder_train(n, "hub", s, dinov2, (21, 42), registers=2),
     "bert-hub": lambda n, s: bert(n, "hub", 7000, "ForMaskedLM", torch.bfloat16, old_names=True)[0],

@@ -15,6 +15,7 @@ const char *const fixture_names[] = {
 	"dinov2-train", "dinov2-registers-train", "swin-hub", "swin-v5", "swin-train", "swinv2-hub", "swinv2-v5", "swinv2-train",
 	"siglip-hub", "siglip-v5", "siglip-train", "siglip2-hub", "siglip2-v5", "siglip2-train",
 	"bert-hub", "bert-v5", "bert-bare-v5", "bert-train",
+	"flexivit", "flexivit-train", "timm-deit", "timm-gap", "timm-map", "timm-clip",
 	"llama-hub", "llama-v5", "llava-hub",    "llava-v5",    "llava-train",
 	"gpt2-train", "gpt2-v5", "mistral-train", "mistral-v5", "qwen2-train", "qwen2-hub", "qwen3-train", "gemma-train", "gemma2-train", "gemma3-train",
 	"phi3-train", "phi3-v5", "opt-train", "opt-hub", NULL,
@@ -57,14 +58,17 @@ bool fixture_open(fixture *f, const char *name, const fixture_how *how)
 		exit(check_report());
 	rebus_model_options mo = rebus_model_defaults();
 	rebus_session_options so = rebus_session_defaults();
+	int64_t patch = 0;
 	mo.allocator = h.allocator;
 	mo.cpu = h.cpu;
 	so.threads = h.threads ? h.threads : 1;
 	so.stop = h.stop;
 	so.user = h.user;
-	if (!check_call(rebus_model_open(".", &mo, &f->model, &err), &err, name) ||
+	bool read = check_call(json_load("golden.json", 1 << 20, 1 << 16, &f->golden, &err), &err, name);
+	if (json_int(json_get(f->golden, "patch_size"), &patch))
+		mo.patch_size = (int32_t)patch;
+	if (!read || !check_call(rebus_model_open(".", &mo, &f->model, &err), &err, name) ||
 		!check_call(rebus_session_open(f->model, &so, &f->session, &err), &err, name) ||
-		!check_call(json_load("golden.json", 1 << 20, 1 << 16, &f->golden, &err), &err, name) ||
 		!check_call(rebus_tensors_load("golden.safetensors", &f->want, &err), &err, name)) {
 		fixture_close(f);
 		return false;

@@ -472,6 +472,7 @@ int main(int argc, char **argv)
 		{"dinov2-registers-train", train_classifier},
 		{"swin-train", train_classifier},
 		{"swinv2-train", train_classifier},
+		{"flexivit-train", train_classifier},
 		{"siglip-train", train_classifier},
 		{"llava-train", train_llava},
 		{"gpt2-train", train_text},
