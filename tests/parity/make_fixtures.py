@@ -937,15 +937,6 @@ FIXTURES = {
     "siglip-hub": lambda n, s: siglip(n, "hub", s, torch.float16)[0],
     "siglip-v5": lambda n, s: siglip(n, "v5", s, torch.bfloat16, length=18, big=[(32, 24)], hidden_act="gelu")[0],
     "siglip-train": lambda n, s: siglip_train(n, "hub", s),
-    "flexivit": lambda n, s: timm_vit(n, "timm", s, "flexivit_small", [(32, 56)], 8, torch.bfloat16, img_size=48, patch_size=12, num_classes=5)[0],
-    "flexivit-train": lambda n, s: encoder_train(n, "timm", s, flexivit, (30, 18), rate=0.02),
-    "timm-deit": lambda n, s: timm_vit(n, "timm", s, "deit_tiny_distilled_patch16_224", [(16, 40)], dtype=torch.float16, img_size=32, patch_size=8, num_classes=5,
-        about=dict(interpolation="lanczos"), labels=["ant", "bee", "cow", "dog", "elk"])[0],
-    "timm-gap": lambda n, s: timm_vit(n, "timm", s, "vit_wee_patch16_reg1_gap_256", [(24, 24)], img_size=[24, 40], patch_size=8, num_classes=4, mlp_ratio=2,
-        about=dict(crop_mode="border", crop_pct=0.9), labels={"0": "ant", "2": "cow"}, names=("tall.png", "grey.png", "wide.png"))[0],
-    "timm-map": lambda n, s: timm_vit(n, "timm", s, "vit_so150m_patch16_reg4_map_256", [(20, 30)], dtype=torch.bfloat16, img_size=30, patch_size=10, num_classes=0, reg_tokens=2,
-        about=dict(crop_mode="squash", crop_pct=0.95, interpolation="bilinear"))[0],
-    "timm-clip": lambda n, s: timm_vit(n, "timm", s, "vit_base_patch16_clip_quickgelu_224", [(16, 40)], img_size=[16, 24], patch_size=8, num_classes=3, init_values=1e-5)[0],
     "dinov2-train": lambda n, s: encoder_train(n, "v5", s, dinov2, (21, 35)),
     "dinov2-registers-train": lambda n, s: encoder_train(n, "hub", s, dinov2, (21, 42), registers=2),
     "bert-hub": lambda n, s: bert(n, "hub", 7000, "ForMaskedLM", torch.bfloat16, old_names=True)[0],
@@ -957,10 +948,23 @@ FIXTURES = {
     "siglip2-train": lambda n, s: siglip2_train(n, "v5", 7600),
 }
 
+# seeds of their own, whatever comes above
+TIMM = {
+    "flexivit": lambda n, s: timm_vit(n, "timm", s, "flexivit_small", [(32, 56)], 8, torch.bfloat16, img_size=48, patch_size=12, num_classes=5)[0],
+    "flexivit-train": lambda n, s: encoder_train(n, "timm", s, flexivit, (30, 18), rate=0.02),
+    "timm-deit": lambda n, s: timm_vit(n, "timm", s, "deit_tiny_distilled_patch16_224", [(16, 40)], dtype=torch.float16, img_size=32, patch_size=8, num_classes=5,
+        about=dict(interpolation="lanczos"), labels=["ant", "bee", "cow", "dog", "elk"])[0],
+    "timm-gap": lambda n, s: timm_vit(n, "timm", s, "vit_wee_patch16_reg1_gap_256", [(24, 24)], img_size=[24, 40], patch_size=8, num_classes=4, mlp_ratio=2,
+        about=dict(crop_mode="border", crop_pct=0.9), labels={"0": "ant", "2": "cow"}, names=("tall.png", "grey.png", "wide.png"))[0],
+    "timm-map": lambda n, s: timm_vit(n, "timm", s, "vit_so150m_patch16_reg4_map_256", [(20, 30)], dtype=torch.bfloat16, img_size=30, patch_size=10, num_classes=0, reg_tokens=2,
+        about=dict(crop_mode="squash", crop_pct=0.95, interpolation="bilinear"))[0],
+    "timm-clip": lambda n, s: timm_vit(n, "timm", s, "vit_base_patch16_clip_quickgelu_224", [(16, 40)], img_size=[16, 24], patch_size=8, num_classes=3, init_values=1e-5)[0],
+}
+
 
 def main():
     make_pictures(os.path.join(HERE, "pictures"))
-    for k, (name, make) in enumerate(FIXTURES.items()):
+    for k, (name, make) in [*enumerate(FIXTURES.items()), *enumerate(TIMM.items(), 300)]:
         if len(sys.argv) > 1 and name not in sys.argv[1:]:
             continue
         for seed in range(1000 + 100 * k, 1000 + 100 * k + 60):
