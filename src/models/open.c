@@ -247,8 +247,9 @@ static rebus_status read_weights(struct rebus_model *m, const rebus_model_option
 		m->text = m->self;
 	else if (m->text.f)
 		TRY(bind_component(m, &m->text, f->text.prefixes, err));
-	if (o->patch_size && !f->repatch) {
-		status = error_set(err, REBUS_MISUSE, "patch size %d: a %s model has patches of one size", o->patch_size, f->model_type);
+	if (o->patch_size && (!f->repatch || o->trainable)) {
+		status = error_set(err, REBUS_MISUSE, "patch size %d: a %s model%s has patches of one size", o->patch_size, f->model_type,
+			f->repatch ? " that is trained" : "");
 		goto done;
 	}
 	if (o->patch_size)
