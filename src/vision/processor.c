@@ -369,7 +369,8 @@ rebus_status vision_prepare(arena *a, const kernels *k, const processor *p, cons
 			status = error_memory(err, "pixel values");
 			goto done;
 		}
-		lay_out(&part, left.y - crop_start(&q, to.height, cut.height, backend), left.x - crop_start(&q, to.width, cut.width, backend), cut, table, beyond, &result);
+		lay_out(&part, left.y - crop_start(&q, to.height, cut.height, backend),
+			left.x - crop_start(&q, to.width, cut.width, backend), cut, table, beyond, &result);
 	}
 	*out = result;
 done:
