@@ -76,6 +76,25 @@ done:
 	return status;
 }
 
+static net_run run_of(const reading *r)
+{
+	return (net_run){.table = &r->table, .source = &r->source, .position = &r->position, .segment = &r->segment, .pick = &r->pick, .self = &r->self};
+}
+
+rebus_status session_reading(const rebus_model *m, const sequence *list, int32_t count, arena *a, run_rows *rows, net_size *need, net_run *out,
+                             rebus_error *err)
+{
+	reading *r = arena_zero(a, 1, sizeof *r);
+	if (!r)
+		return error_memory(err, "texts");
+	rebus_status status = lay_out(r, m, list, count, 0, a, rows, err);
+	if (status)
+		return status;
+	*need = (net_size){.rows = r->table.rows, .picked = count};
+	*out = run_of(r);
+	return REBUS_OK;
+}
+
 rebus_status session_read(rebus_session *s, const sequence *list, int32_t count, net_wants wants, arena *a, run_rows *rows, rebus_error *err)
 {
 	return session_read_padded(s, list, count, 0, wants, a, rows, err);
@@ -89,7 +108,7 @@ rebus_status session_read_padded(rebus_session *s, const sequence *list, int32_t
 	feed f;
 	TRY(lay_out(&in, s->m, list, count, pad_to, a, rows, err));
 	TRY(session_net(s, false, (net_size){.rows = in.table.rows, .picked = count}, wants, err));
-	net_run r = {.table = &in.table, .source = &in.source, .position = &in.position, .segment = &in.segment, .pick = &in.pick, .self = &in.self};
+	net_run r = run_of(&in);
 	TRY(net_feed(&s->text.n, &r, a, &f, err));
 	TRY(plan_run(s->text.p, &f, &s->runner, s->options.stop, s->options.user, err));
 done:

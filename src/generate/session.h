@@ -51,6 +51,9 @@ rebus_status session_sight(const rebus_model *m, const picture_list *list, arena
 rebus_status session_see(rebus_session *s, const picture_list *list, net_wants wants, arena *a, run_rows *rows, rebus_error *err);
 /* What session_see takes: fills the arena as it does, and says what its graph and plan would be. */
 rebus_status session_measure_see(rebus_session *s, const picture_list *list, arena *a, size_t *plan_bytes, rebus_error *err);
+/* What a run of the text net over texts of an encoder is fed with, and the maxima it needs; all of it lies in a. */
+rebus_status session_reading(const rebus_model *m, const sequence *list, int32_t count, arena *a, run_rows *rows, net_size *need, net_run *out,
+                             rebus_error *err);
 /* One run of the text net over texts of an encoder, nothing cached. */
 rebus_status session_read(rebus_session *s, const sequence *list, int32_t count, net_wants wants, arena *a, run_rows *rows, rebus_error *err);
 /* The same, every text padded to so many rows at least. */

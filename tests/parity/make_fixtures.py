@@ -690,7 +690,7 @@ def bert_train(name, form, seed):
     g.t = {k: v for k, v in g.t.items() if not k.startswith("all.")}
     g.train["targets"] = targets
     loss = lambda: torch.nn.functional.cross_entropy(torch.cat([model(**x).logits[0] for x in rows]), targets, ignore_index=-100)
-    descend(g, model, loss, 0.02)
+    descend(g, model, loss, 0.3)
     return g
 
 

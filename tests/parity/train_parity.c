@@ -3,6 +3,7 @@
  *
  *   classifier  pictures of two sizes (one with interpolated positions) ─► logits ─► mean cross-entropy; of a tower its pooled row is taken for
  *               logits
+ *   encoders of text   words of every row, or pooled rows of a tower; both towers of SigLIP 2 with one loss
  *   LLaVA       two graphs, chained by a seed:
  *
  *             pictures ─► tower ─► projector ─► features ─────────► text model ─► logits ─► mean cross-entropy of what follows
@@ -109,6 +110,8 @@ static void part_name(const char *first, int32_t part, bool bias, char *out, siz
 		if (at)
 			snprintf(text, sizeof text, "%.*s%s%s", (int)(at - first), first, families[i][part], at + strlen(families[i][0]));
 	}
+	if (bias && strstr(text, "word_embeddings.weight")) /* the scores' own, where the words' table is tied to them (BERT) */
+		snprintf(text, sizeof text, "cls.predictions.bias");
 	size_t n = strlen(text);
 	if (bias && n > 6 && !strcmp(text + n - 6, "weight"))
 		snprintf(text + n - 6, sizeof text - n + 6, "bias");
@@ -278,6 +281,35 @@ static void vision_side(trainee *t, side *s, bool loss)
 }
 
 /* ------------------------------------------------------------------------------------------------ classifiers */
+static void class_targets(const trainee *t, side *s, int32_t column[MOST])
+{
+	rebus_tensor targets = wanted(t, "targets");
+	for (int64_t i = 0; i < tensor_count(&targets) && i < MOST; i++)
+		column[i] = (int32_t)((const int64_t *)targets.data)[i];
+	s->f.at[s->target] = column;
+}
+
+/* STEPS steps of sides whose losses add up. */
+static void take_steps(trainee *t, side *s, int sides)
+{
+	float rate = *(const float *)wanted(t, "rate").data;
+	for (int k = 0; k < STEPS; k++) {
+		comparison c = comparison_begin(t);
+		t->losses[k] = 0;
+		for (int i = 0; i < sides; i++) {
+			side_run(t, &s[i]);
+			t->losses[k] += plan_output(s[i].p, s[i].out).data[0];
+			if (!k)
+				each_tensor(t, &s[i], compare, &c);
+		}
+		if (!k)
+			comparison_end(t, &c);
+		for (int i = 0; i < sides; i++)
+			each_tensor(t, &s[i], descend, &rate);
+	}
+	compare_losses(t);
+}
+
 static void train_classifier(const char *name, const char *cpu, int threads, float losses[STEPS])
 {
 	trainee t;
@@ -285,23 +317,9 @@ static void train_classifier(const char *name, const char *cpu, int threads, flo
 	if (!trainee_open(&t, name, cpu, threads))
 		return;
 	vision_side(&t, &s, true);
-	rebus_tensor targets = wanted(&t, "targets");
 	int32_t column[MOST];
-	for (int64_t i = 0; i < tensor_count(&targets) && i < MOST; i++)
-		column[i] = (int32_t)((const int64_t *)targets.data)[i];
-	s.f.at[s.target] = column;
-	float rate = *(const float *)wanted(&t, "rate").data;
-	for (int k = 0; k < STEPS; k++) {
-		side_run(&t, &s);
-		t.losses[k] = plan_output(s.p, s.out).data[0];
-		if (!k) {
-			comparison c = comparison_begin(&t);
-			each_tensor(&t, &s, compare, &c);
-			comparison_end(&t, &c);
-		}
-		each_tensor(&t, &s, descend, &rate);
-	}
-	compare_losses(&t);
+	class_targets(&t, &s, column);
+	take_steps(&t, &s, 1);
 	memcpy(losses, t.losses, sizeof t.losses);
 	side_end(&s);
 	trainee_close(&t);
@@ -459,6 +477,71 @@ static void train_text(const char *name, const char *cpu, int threads, float los
 	trainee_close(&t);
 }
 
+/* ------------------------------------------------------------------------------------------------ encoders of text */
+/* All texts of all prompts, packed; loss: cross-entropy of every row's words, or of the pooled rows of a tower. */
+static void words_side(trainee *t, side *s, const char *targets)
+{
+	enum { TEXTS = 16 };
+	rebus_error err = {0};
+	sequence list[TEXTS] = {{0}};
+	int32_t count = 0;
+	run_rows rows;
+	net_size need;
+	net_run run;
+	*s = (side){0};
+	for (int32_t i = 0; i < t->count; i++)
+		for (int32_t k = 0; k < t->prompts[i]->piece_count && count < TEXTS; k++)
+			if (!t->prompts[i]->pieces[k].image)
+				must(prompt_text_ids(t->prompts[i], &t->mem, &t->prompts[i]->pieces[k], false, &list[count++], &err), &err);
+	must(session_reading(t->m, list, count, &t->mem, &rows, &need, &run, &err), &err);
+	must(net_new(&s->n, NULL, need, (net_wants){.train = true}, &err), &err);
+	t->m->self.f->build_text(&s->n, t->m);
+	const net_output *o = net_find(&s->n, "logits");
+	o = o ? o : net_find(&s->n, "text.pooler_output");
+	bool by_row = o && o->kind == OUTPUT_ROWS;
+	s->target = graph_slot_column(s->n.g, "target", by_row ? s->n.rows : s->n.picked, 1);
+	s->out = graph_cross_entropy(s->n.g, "loss", o ? o->node : 0, s->target);
+	side_plan(t, s);
+	must(net_feed(&s->n, &run, &t->mem, &s->f, &err), &err);
+	rebus_tensor x = wanted(t, targets);
+	int32_t *column = arena_get(&t->mem, (size_t)tensor_count(&x), sizeof *column);
+	check(tensor_count(&x) == (by_row ? need.rows : need.picked), "%s: %s: another number of rows", t->name, targets);
+	for (int64_t i = 0; i < tensor_count(&x); i++)
+		column[i] = (int32_t)((const int64_t *)x.data)[i];
+	s->f.at[s->target] = column;
+}
+
+static void train_words(const char *name, const char *cpu, int threads, float losses[STEPS])
+{
+	trainee t;
+	side s;
+	if (!trainee_open(&t, name, cpu, threads))
+		return;
+	words_side(&t, &s, "targets");
+	take_steps(&t, &s, 1);
+	memcpy(losses, t.losses, sizeof t.losses);
+	side_end(&s);
+	trainee_close(&t);
+}
+
+/* Both towers at once, the losses added up. */
+static void train_towers(const char *name, const char *cpu, int threads, float losses[STEPS])
+{
+	trainee t;
+	side s[2];
+	int32_t column[MOST];
+	if (!trainee_open(&t, name, cpu, threads))
+		return;
+	vision_side(&t, &s[0], true);
+	class_targets(&t, &s[0], column);
+	words_side(&t, &s[1], "text_targets");
+	take_steps(&t, s, 2);
+	memcpy(losses, t.losses, sizeof t.losses);
+	side_end(&s[0]);
+	side_end(&s[1]);
+	trainee_close(&t);
+}
+
 int main(int argc, char **argv)
 {
 	static const char *const levels[] = {"portable", "avx2", "avx512"};
@@ -474,6 +557,8 @@ int main(int argc, char **argv)
 		{"swinv2-train", train_classifier},
 		{"flexivit-train", train_classifier},
 		{"siglip-train", train_classifier},
+		{"siglip2-train", train_towers},
+		{"bert-train", train_words},
 		{"llava-train", train_llava},
 		{"gpt2-train", train_text},
 		{"mistral-train", train_text},
