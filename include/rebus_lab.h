@@ -31,6 +31,7 @@ REBUS_API rebus_tensor rebus_tensors_at(const rebus_tensors *tensors, size_t num
 REBUS_API bool rebus_tensors_find(const rebus_tensors *tensors, const char *name, rebus_tensor *out);
 
 /* ------------------------------------------------------------------------------------------------ trace, tokens */
+REBUS_API size_t rebus_prompt_rows(const rebus_prompt *prompt); /* rows of the tower's token table that its pictures are */
 typedef struct rebus_trace_options {
 	bool hidden_states;
 	int32_t max_tokens;          /* generate so many, greedily */
@@ -100,6 +101,14 @@ REBUS_API rebus_status rebus_index_add(rebus_index_writer *writer, const char *f
 REBUS_API rebus_status rebus_index_finish(rebus_index_writer *writer, rebus_error *err); /* frees it, also on failure */
 REBUS_API void rebus_index_abandon(rebus_index_writer *writer);                         /* frees it; PATH.part stays if it has rows */
 REBUS_API const char *rebus_index_have(const rebus_index_writer *writer, size_t row);  /* the name of a row kept from before; NULL past the last */
+
+/* ------------------------------------------------------------------------------------------------ tar files */
+/* The regular files in a tar file (ustar, pax, GNU; not compressed), where they lie in the mapped file. */
+typedef struct rebus_tar rebus_tar;
+REBUS_API rebus_status rebus_tar_open(const char *path, rebus_tar **out, rebus_error *err);
+/* The next one; *got false at the end. name is valid until the next call, bytes until the tar file is closed. After a failure there is no next. */
+REBUS_API rebus_status rebus_tar_next(rebus_tar *tar, const char **name, const void **bytes, size_t *size, bool *got, rebus_error *err);
+REBUS_API void rebus_tar_close(rebus_tar *tar);
 
 /* ------------------------------------------------------------------------------------------------ JSON lines */
 /*

@@ -121,13 +121,14 @@ void cli_out_free(cli_out *o);
 
 void cli_say(const char *text); /* one line "rebus: TEXT" on standard error */
 
-/* A bar with count, rate and remaining time; only where standard error is a terminal. */
+/* A bar with count, rate and remaining time, or without a total (0) a count and a rate; only where standard error is a terminal. */
 typedef struct cli_progress {
 	const char *what;
 	size_t done, total, from; /* from: done before this call, which the rate leaves out */
 	double began, shown;
 	bool visible;
 } cli_progress;
+bool cli_progress_wanted(const cli_request *r);
 void cli_progress_begin(cli_progress *p, const cli_request *r, const char *what, size_t total, size_t from);
 void cli_progress_move(cli_progress *p, size_t done);
 void cli_progress_clear(cli_progress *p); /* before anything else is written, and at the end */
@@ -148,6 +149,7 @@ typedef struct cli_engine {
 rebus_status cli_engine_open(cli_engine *e, const cli_command *command, const cli_request *r, bool with_session,
                              rebus_error *err);
 void cli_engine_close(cli_engine *e);
+size_t cli_batch_tokens(const cli_request *r, unsigned command); /* of a run at most; 0: no bound */
 void cli_engine_warn(const cli_engine *e, const cli_request *r); /* the model's warnings */
 
 rebus_prompt_options cli_prompt_options(const cli_request *r);
@@ -190,5 +192,46 @@ void cli_batch_close(cli_batch *b);
 /* Pictures and texts of encoders: pieces, --files, --batch, in this order. Adds cli_piece whose texts live in `texts`. */
 rebus_status cli_inputs(const cli_request *r, cli_list *pieces, cli_list *texts, rebus_error *err);
 void cli_texts_free(cli_list *texts);
+/* The pieces of the line of a --batch file that was read last, added to those lists. */
+rebus_status cli_line_pieces(const cli_lines *l, cli_list *pieces, cli_list *texts, rebus_error *err);
+
+/* ------------------------------------------------------------------------------------------------ sources (walk.c, sources.c) */
+typedef struct cli_walk cli_walk;
+rebus_status cli_walk_open(const char *path, bool pattern, cli_walk **out, rebus_error *err); /* path must outlive it */
+/* The next file; NULL past the last. After a failure with *out set, a folder of that name, it may go on. */
+rebus_status cli_walk_next(cli_walk *w, const char **out, rebus_error *err);
+void cli_walk_close(cli_walk *w);
+bool cli_is_picture_name(const char *name); /* by its ending */
+bool cli_is_tar_name(const char *name);
+bool cli_is_pattern(const char *name);
+
+typedef struct cli_shard cli_shard; /* an open tar file, held by the inputs that lie in it */
+
+typedef struct cli_input {
+	bool picture;
+	char *name;              /* what an index calls it: the file, SHARD.tar/MEMBER, the text, or both segments of it */
+	char *text, *pair;       /* of a text; pair NULL: none */
+	char *broken;            /* why there is nothing to read; NULL: there is */
+	const void *bytes;       /* of a member of the shard, [size]; NULL: a file of that name */
+	size_t size;
+	cli_shard *shard;
+} cli_input;
+void cli_input_free(cli_input *in);
+
+typedef struct cli_sources {
+	const cli_request *request;
+	size_t argument, piece, count; /* next of the command line, next of the line, inputs handed out */
+	bool files_done, batch_done, listing, json, walked;
+	const char *path; /* what is being walked */
+	cli_lines lines;  /* where listing */
+	cli_list pieces, texts;
+	cli_walk *walk;
+	cli_shard *shard;
+} cli_sources;
+void cli_sources_open(cli_sources *s, const cli_request *r);
+rebus_status cli_sources_next(cli_sources *s, cli_input *out, bool *got, rebus_error *err);
+/* How many there are; 0: unknown, because standard input is read. */
+rebus_status cli_sources_count(const cli_request *r, size_t *out, rebus_error *err);
+void cli_sources_close(cli_sources *s);
 
 #endif

@@ -185,6 +185,13 @@ static rebus_status collect(void *user, rebus_piece_kind kind, const char *text,
 	return REBUS_OK;
 }
 
+rebus_status cli_line_pieces(const cli_lines *l, cli_list *pieces, cli_list *texts, rebus_error *err)
+{
+	collector c = {pieces, texts};
+	rebus_status status = rebus_pieces_json(l->line ? l->line : "", l->size, collect, &c, err);
+	return status ? line_error(l, status, err) : REBUS_OK;
+}
+
 static rebus_status collect_lines(const char *path, bool json, collector *c, rebus_error *err)
 {
 	cli_lines l;
@@ -210,10 +217,15 @@ rebus_status cli_inputs(const cli_request *r, cli_list *pieces, cli_list *texts,
 	collector c = {pieces, texts};
 	rebus_status status = REBUS_OK;
 	for (size_t i = 0; i < r->pieces.count; i++) {
+		const cli_piece *given = (const cli_piece *)r->pieces.items + i;
+		if (given->picture && !strcmp(given->text, "-")) {
+			CLI_TRY(collect_lines("-", false, &c, err));
+			continue;
+		}
 		cli_piece *p = cli_list_add(pieces, sizeof *p);
 		if (!p)
 			return cli_no_memory(err);
-		*p = ((const cli_piece *)r->pieces.items)[i];
+		*p = *given;
 	}
 	if (r->files)
 		CLI_TRY(collect_lines(r->files, false, &c, err));

@@ -47,8 +47,9 @@ static const option table[] = {
 	 "inputs from a file (- is standard input), one JSON object a line: {\"image\": FILE or [FILES], \"text\": T}, "
 	 "{\"text\": T, \"pair\": T}, {\"content\": [{\"text\": T}, {\"image\": FILE}, ...]} or {\"messages\": [{\"role\": \"user\", \"content\": T or [...]}, "
 	 "...]}; names count from the current folder"},
-	{"--files", 0, WORD, CLI_CLASSIFY | CLI_EMBED, FIELD(files), "LIST", 0, 0,
+	{"--files-from", 0, WORD, CLI_CLASSIFY | CLI_EMBED, FIELD(files), "LIST", 0, 0,
 	 "more pictures, a name a line, from a file (- is standard input)"},
+	{"--files", 0, WORD, CLI_CLASSIFY | CLI_EMBED, FIELD(files), "LIST", 0, 0, "the same"},
 	{"--label", 0, LABEL, CLI_CLASSIFY, FIELD(labels), "TEXT", 0, 0,
 	 "a text to choose from, repeatable, as it stands (no template is added); for models that have no labels of their own"},
 	{"--labels", 0, WORD, CLI_CLASSIFY, FIELD(labels_file), "FILE", 0, 0, "more labels, one a line (- is standard input)"},
@@ -64,8 +65,10 @@ static const option table[] = {
 	 "the file to write, OUT.npy (the names go to OUT.npy.files), OUT.safetensors or OUT.jsonl; without it, --json prints the "
 	 "vectors"},
 	{"--restart", 0, FLAG, CLI_EMBED, FIELD(restart), NULL, 0, 0, "do not resume from OUT.part, begin anew"},
-	{"--batch-size", 0, WHOLE, CLI_EMBED | CLI_CLASSIFY | CLI_ASK, FIELD(batch_size), "N", 1, 65536,
+	{"--batch-size", 0, WHOLE, CLI_CLASSIFY | CLI_ASK, FIELD(batch_size), "N", 1, 65536,
 	 "how many inputs run packed in one pass (default: 32)"},
+	{"--batch-size", 0, WHOLE, CLI_EMBED, FIELD(batch_size), "N", 1, 65536,
+	 "how many inputs are taken at a time, and computed again where a call resumes; runs are parts of them (default: 256)"},
 	{"--batching", 0, CHOICE, CLI_EMBED | CLI_CLASSIFY | CLI_BENCH, FIELD(batching), "pack|bucket|pad", 0, 0,
 	 "how inputs share a run, with the same results: packed without padding, those of one shape together, or padded to the "
 	 "longest (default: pack)"},

@@ -203,10 +203,15 @@ static double now(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+bool cli_progress_wanted(const cli_request *r)
+{
+	return !r->quiet && isatty(STDERR_FILENO);
+}
+
 void cli_progress_begin(cli_progress *p, const cli_request *r, const char *what, size_t total, size_t from)
 {
 	*p = (cli_progress){.what = what, .total = total, .from = from, .done = from, .began = now()};
-	p->visible = !r->quiet && total > 1 && isatty(STDERR_FILENO);
+	p->visible = total != 1 && cli_progress_wanted(r);
 	cli_progress_move(p, from);
 }
 
@@ -219,13 +224,18 @@ void cli_progress_move(cli_progress *p, size_t done)
 		return;
 	p->shown = t;
 	char bar[WIDE + 1], left[64] = "";
-	size_t full = (size_t)((double)done / (double)p->total * WIDE);
+	double rate = t > p->began ? (double)(done - p->from) / (t - p->began) : 0;
+	if (!p->total) {
+		fprintf(stderr, "\r%s %zu  %.1f/s\033[K", p->what, done, rate);
+		fflush(stderr);
+		return;
+	}
+	size_t full = (size_t)((double)(done < p->total ? done : p->total) / (double)p->total * WIDE);
 	for (size_t i = 0; i < WIDE; i++)
 		bar[i] = i < full ? '#' : '.';
 	bar[WIDE] = 0;
-	double rate = t > p->began ? (double)(done - p->from) / (t - p->began) : 0;
 	if (rate > 0) {
-		double seconds = (double)(p->total - done) / rate;
+		double seconds = done < p->total ? (double)(p->total - done) / rate : 0;
 		long s = seconds < 359999 ? (long)(seconds + 0.5) : 359999;
 		snprintf(left, sizeof left, "  %.1f/s  %ld:%02ld:%02ld left", rate, s / 3600, s / 60 % 60, s % 60);
 	}

@@ -125,13 +125,18 @@ rebus_status cli_engine_open(cli_engine *e, const cli_command *command, const cl
 		session.threads = r->threads > 0 ? (int)r->threads : 0;
 		session.stop = ask_stop;
 		session.batching = !r->batching || !strcmp(r->batching, "pack") ? REBUS_PACK : !strcmp(r->batching, "bucket") ? REBUS_BUCKET : REBUS_PAD;
-		session.batch_tokens = r->batch_tokens >= 0 ? r->batch_tokens : command->bit & (CLI_EMBED | CLI_CLASSIFY) ? BATCH_TOKENS : 0;
+		session.batch_tokens = (int64_t)cli_batch_tokens(r, command->bit);
 		CLI_TRY(rebus_session_open(e->model, &session, &e->session, err));
 	}
 done:
 	if (status)
 		cli_engine_close(e);
 	return status;
+}
+
+size_t cli_batch_tokens(const cli_request *r, unsigned command)
+{
+	return r->batch_tokens >= 0 ? (size_t)r->batch_tokens : command & (CLI_EMBED | CLI_CLASSIFY) ? BATCH_TOKENS : 0;
 }
 
 void cli_engine_close(cli_engine *e)

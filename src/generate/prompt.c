@@ -1,5 +1,6 @@
 /* prompt.c - collecting pieces: rebus_prompt_* of rebus.h. Pictures are decoded and processed as they come. */
 #include "generate/prompt.h"
+#include "rebus_lab.h"
 
 #include <string.h>
 
@@ -306,4 +307,12 @@ int64_t prompt_feature_rows(const rebus_model *m, const grid_picture *g)
 	default:
 		return 1;
 	}
+}
+
+size_t rebus_prompt_rows(const rebus_prompt *p)
+{
+	int64_t rows = 0;
+	for (int32_t i = 0; i < p->picture_count; i++)
+		rows += p->m->vision.f->tower(p->m->vision.config)->learned + (int64_t)p->pictures[i].rows * p->pictures[i].columns;
+	return (size_t)rows;
 }
