@@ -10,7 +10,7 @@ Every call is checked for the contract: exit code; on failure nothing on standar
 error. Expected answers, labels and logits are those of the reference in each model's results.json. Standard library only.
 The last line is `N passed, N failed`; the exit status is 1 if any failed.
 """
-import argparse, array, json, math, os, pty, re, resource, shutil, signal, struct, subprocess, sys, tempfile, time
+import argparse, array, gzip, io, json, math, os, pty, random, re, resource, shutil, signal, struct, subprocess, sys, tarfile, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 COMMANDS = ("ask", "classify", "embed", "search", "tokens", "inspect", "trace", "bench")
@@ -683,6 +683,129 @@ def embed_resumes(w):
     w.bad(1, "not a list of vectors", "embed", "-m", clip, w.picture("clip-fashion", 1), "-o", "other.npy")
     same(read(w.path("other.npy.part")), b"somebody's own file", "a file that is not ours")
     w.good("embed", "-m", clip, w.picture("clip-fashion", 1), "-o", "other.npy", "--restart")
+
+
+def tree(w):
+    """Folders, a list and tar files of every form; -> {name: number of its picture} in the order that embed should find them"""
+    picture = lambda i: read(w.picture("clip-fashion", i))
+    put = lambda name, data: (os.makedirs(os.path.dirname(w.path(name)), exist_ok=True), w.write(name, data))
+    files = {"photos/b/2.PNG": 2, "photos/a/1.png": 1, "photos/a/deep/er/3.png": 3, "photos/0.png": 0}
+    for name, i in files.items():
+        put(name, picture(i))
+    put("photos/a/notes.txt", "no picture")
+    put("photos/.hidden.png", "no picture")
+    put("photos/.thumbs/a.png", "no picture")
+    os.symlink(".", w.path("photos/a/up"))  # into a folder that is being walked
+    shards = {}
+    for form, kind in (("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)):
+        with tarfile.open(w.path(f"photos/{form}.tar"), "w", format=kind) as t:
+            for name, i in ((f"{form}/0007.png", 7), (f"{form}/0007.json", None), ("n" * (80 if form == "ustar" else 140) + "/" + "m" * 90 + ".png", 8)):
+                data = picture(i) if i is not None else b"{}"
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                t.addfile(info, io.BytesIO(data))
+                if i is not None:
+                    shards[f"photos/{form}.tar/{name}"] = i
+    order = ["photos/0.png", "photos/a/1.png", "photos/a/deep/er/3.png", "photos/b/2.PNG"]
+    found = {x: files[x] for x in order}
+    for form in ("gnu", "pax", "ustar"):
+        found.update({k: v for k, v in shards.items() if f"/{form}.tar/" in k})
+    return found
+
+
+@test
+def embed_folders_patterns_and_shards(w):
+    clip, found = w.model("clip-fashion"), tree(w)
+    plain = w.fresh(".npy")
+    w.good("embed", "-m", clip, *[w.picture("clip-fashion", i) for i in range(9)], "-o", plain)
+    plain = npy_read(plain)
+    def finds(want, *args, **more):
+        out = w.fresh(".npy")
+        w.good("embed", "-m", clip, *args, "-o", out, **more)
+        same(lines_of(out + ".files"), list(want), f"names of {args}")
+        close([x for r in npy_read(out) for x in r], [x for i in want.values() for x in plain[i]], 1e-6, f"vectors of {args}")
+    some = lambda *names: {x: found[x] for x in names}
+    finds(found, "photos")
+    finds(found, "-", stdin=b"photos\n")
+    finds({**some("photos/b/2.PNG", "photos/0.png"), **some("photos/a/1.png", "photos/a/deep/er/3.png")}, "photos/b", "photos/0.png", "photos/a")
+    finds({k: v for k, v in found.items() if "gnu.tar" in k}, "photos/gnu.tar")
+    finds({k: v for k, v in found.items() if ".tar/" in k}, "photos/*.tar")
+    finds(some("photos/a/1.png", "photos/a/deep/er/3.png", "photos/b/2.PNG"), "photos/[ab]")
+    finds(some("photos/0.png", "photos/a/1.png", "photos/a/deep/er/3.png"), "photos/**/*.png")
+    finds(some("photos/a/deep/er/3.png"), "**/er/*.png")
+    finds(some("photos/a/1.png", "photos/b/2.PNG"), "--files-from", "-", stdin=b"photos/a/1.png\n\nphotos/b/2.PNG\n")
+    w.write("list.txt", "photos/gnu.tar\nphotos/b\n")
+    finds({**{k: v for k, v in found.items() if "gnu.tar" in k}, **some("photos/b/2.PNG")}, "--files-from", "list.txt")
+    w.write("[odd].png", read(w.picture("clip-fashion", 4)))
+    finds({"[odd].png": 4}, "[odd].png")
+    lines = [json.loads(x) for x in w.call("embed", "-m", clip, "photos/0.png", "--text", "a bag", "photos/b", "--json")[1].splitlines()]
+    same([x.get("file", x.get("text")) for x in lines], ["photos/0.png", "a bag", "photos/b/2.PNG"], "order of pictures and texts")
+
+
+@test
+def embed_broken_sources(w):
+    clip, out = w.model("clip-fashion"), w.fresh(".npy")
+    tree(w)
+    shard, good = read(w.path("photos/gnu.tar")), w.picture("clip-fashion", 0)
+    def broken(words, rows, *args):
+        code, text, err = w.call("embed", "-m", clip, *args, "-o", out)
+        err = err.decode().splitlines()
+        check(code == 1 and text == b"", f"{args}: exit {code}, {text[:80]!r}")
+        check(any(re.search(words, x) for x in err), f"{args}: no {words!r} in {err}")
+        check(all(x.startswith("rebus: ") for x in err), f"messages: {err}")
+        same(len(lines_of(out + ".files")) if os.path.exists(out + ".files") else 0, rows, f"{args}: rows")
+    w.write("cut.tar", shard[:900])
+    broken("cut.tar: byte 0: the file ends inside a member", 1, "cut.tar", good)
+    w.write("late.tar", shard.rstrip(b"\0")[:-50])
+    broken("late.tar: byte", 2, "late.tar", good)
+    flipped = bytearray(shard)
+    flipped[700] ^= 1   # in the picture: its own checksum is wrong, the next one is whole
+    w.write("flipped.tar", bytes(flipped))
+    broken("flipped.tar/gnu/0007.png", 2, "flipped.tar", good)
+    flipped = bytearray(shard)
+    flipped[3] ^= 1
+    w.write("head.tar", bytes(flipped))
+    broken("no tar header", 1, good, "head.tar")
+    w.write("packed.tar", gzip.compress(shard))
+    broken("compressed", 1, good, "packed.tar")
+    os.makedirs(w.path("nothing/here"))
+    broken("no pictures there", 1, good, "nothing")
+    broken("no pictures there", 1, good, "photos/*.xyz")
+    broken("cannot be opened", 1, good, "nowhere.png")
+    w.bad(2, "holds no inputs", "embed", "-m", clip, "-", "-o", w.fresh(".npy"))
+    w.bad(2, "line 2: holds a NUL", "embed", "-m", clip, "-", "-o", w.fresh(".npy"), stdin=good.encode() + b"\n\0\n")
+
+
+@test
+def embed_survives_any_kill(w):
+    """Killed again and again, at moments of every kind, until a call ends by itself: the file is that of one call."""
+    clip, names, moments = w.model("clip-fashion"), many(w, 1500), random.Random(int(os.environ.get("REBUS_SEED", "1")))
+    tree(w)
+    kills = 0
+    for ending in (".npy", ".safetensors", ".jsonl"):
+        whole, out = w.fresh(ending), w.fresh(ending)
+        args = ["embed", "-m", clip, "photos", "--files-from", names, "--text", "a bag", "--batch-size", "20", "--batch-tokens", "400", "-t", "2"]
+        began = time.time()
+        same(w.call(*args, "-o", whole)[0], 1, "a broken picture")
+        took = time.time() - began
+        code = None
+        for i in range(60):
+            p = w.start(*args, "-o", out)
+            try:
+                p.communicate(timeout=took * moments.uniform(0.02, 0.6) if i < 9 else 60)
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.communicate()
+                kills += 1
+            code = p.returncode
+            if code >= 0:
+                break
+        same(code, 1, f"{ending}: how the last call ended after {kills} kills")
+        same(read(out), read(whole), f"{ending}: the file after {kills} kills")
+        if ending == ".npy":
+            same(read(out + ".files"), read(whole + ".files"), "the names")
+        check(not os.path.exists(out + ".part"), "OUT.part is left")
+    check(kills >= 10, f"only {kills} kills")
 
 
 @test
