@@ -64,8 +64,8 @@ static void tell(embedding *m, const char *why)
 static rebus_status about(const cli_engine *e, const cli_request *r, cli_out *o, rebus_error *err)
 {
 	char *path = realpath(e->folder, NULL);
-	cli_print(o, "model %s size %d %d patches %d backend %s positions %s", path ? path : e->folder, (int)r->height, (int)r->width, (int)r->max_patches,
-	          r->backend ? r->backend : "", r->positions ? r->positions : "");
+	cli_print(o, "model %s size %d %d patches %d backend %s positions %s precision %s", path ? path : e->folder, (int)r->height, (int)r->width, (int)r->max_patches,
+	          r->backend ? r->backend : "", r->positions ? r->positions : "", r->precision ? r->precision : "");
 	cli_put(o, "", 1);
 	free(path);
 	return o->failed ? cli_no_memory(err) : REBUS_OK;
