@@ -316,7 +316,8 @@ rebus_status bind_weights(arena *a, const bind_job *job, rebus_error *err)
 		bool layered = strstr(b.row->names, "{i}") != NULL;
 		if (!layered)
 			TRY(bind_one(&b, (weight *)(void *)((char *)job->into + b.row->at)));
-		for (int64_t i = 0; layered && job->layers && i < job->layer_count; i++) {
+		int64_t most = b.row->upto ? int_min(dimension(&b, b.row->upto), job->layer_count) : job->layer_count;
+		for (int64_t i = 0; layered && job->layers && i < most; i++) {
 			b.layer = job->layer_first + i;
 			TRY(bind_one(&b, (weight *)(void *)((char *)job->layers + (size_t)i * job->layer_size + b.row->at)));
 		}

@@ -53,6 +53,7 @@ typedef struct weight_row {
 	weight_kind kind;
 	int32_t out, in; /* WEIGHT_DIM, WEIGHT_ANY, or 0: one */
 	int32_t part;    /* 0, 1, 2 */
+	int32_t upto;    /* WEIGHT_DIM: with {i}, of so many layers only; 0: of all */
 	int32_t when;    /* WEIGHT_IF: the row counts only if that flag is set; 0: always */
 	bool optional;   /* absent: the weight keeps parts == 0; a bias: passed over if its matrix is absent */
 	bool plus_one;   /* VECTOR: the file has w - 1 (Gemma's norms) */

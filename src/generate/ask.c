@@ -202,7 +202,7 @@ rebus_status rebus_ask(rebus_session *s, rebus_prompt *const *prompts, size_t co
 	TRY(new_answer(s, count, o.max_tokens, &x.answer, err));
 	TRY(sequences_make(prompts, count, &a, &list, err));
 	TRY(sequences_features(s, prompts, count, (net_wants){0}, &a, &features, err));
-	TRY(growth_begin(&x.g, s, list, (int32_t)count, features, o.max_tokens, (net_wants){0}, false, err));
+	TRY(growth_begin(&x.g, s, list, NULL, (int32_t)count, features, o.max_tokens, (net_wants){0}, false, err));
 	int64_t width = 0;
 	growth_logits(&x.g, 0, &width);
 	x.next = arena_get(&a, count, sizeof *x.next);

@@ -20,8 +20,9 @@ typedef struct run_parts { /* what a run is fed with */
 	const float *features;
 	int32_t *length; /* of each sequence, with the rows of this run */
 	float *angles, *near_angles;
+	int32_t *order, *where_memory;
 	rowmap source, position, pick;
-	layout self, near;
+	layout self, near, cross;
 } run_parts;
 
 static int64_t total_rows(const growth *g)
@@ -67,6 +68,21 @@ static rebus_status turns(const growth *g, run_parts *r, const text_shape *w, ar
 	return status ? status : turn(w->near_turn, r, a, &r->near_angles, err);
 }
 
+/* Places for biases by distance, and the encoder's rows. */
+static rebus_status across(const growth *g, run_parts *r, const text_shape *w, arena *a, rebus_error *err)
+{
+	size_t rows = (size_t)r->table.rows;
+	r->order = w->relative ? arena_zero(a, rows, 3 * sizeof *r->order) : NULL;
+	r->where_memory = g->memory ? arena_get(a, (size_t)r->feature_rows, sizeof *r->where_memory) : NULL;
+	if ((w->relative && !r->order) || (g->memory && !r->where_memory))
+		return error_memory(err, "a run");
+	for (size_t i = 0; r->order && i < rows; i++)
+		r->order[3 * i] = r->table.order[i];
+	for (int64_t i = 0; r->where_memory && i < r->feature_rows; i++)
+		r->where_memory[i] = (int32_t)i;
+	return g->memory ? tokens_layout_across(a, &r->table, g->memory, &r->cross, err) : REBUS_OK;
+}
+
 /* Maps, layout and angles of the table that is in r; everything from arena a. */
 static rebus_status complete(const growth *g, run_parts *r, arena *a, rebus_error *err)
 {
@@ -77,7 +93,7 @@ static rebus_status complete(const growth *g, run_parts *r, arena *a, rebus_erro
 	r->where = arena_get(a, (size_t)rows, sizeof *r->where);
 	if (!r->where)
 		return error_memory(err, "a run");
-	TRY(tokens_map_sources(a, &r->table, base, w->vocabulary + r->feature_rows, &r->source, err));
+	TRY(tokens_map_sources(a, &r->table, base, w->vocabulary + (g->memory ? 0 : r->feature_rows), &r->source, err));
 	TRY(tokens_map_pick(a, r->picked, r->picked_count, rows, &r->pick, err));
 	TRY(tokens_layout_cached(a, &r->table, g->region, g->past, r->where, &r->self, err));
 	if (w->window)
@@ -85,14 +101,16 @@ static rebus_status complete(const growth *g, run_parts *r, arena *a, rebus_erro
 	if (w->learned_order)
 		TRY(tokens_map_order(a, &r->table, w->order_offset, w->order_offset + w->positions, &r->position, err));
 	TRY(turns(g, r, w, a, err));
+	TRY(across(g, r, w, a, err));
 done:
 	return status;
 }
 
-static net_run feed_of(const run_parts *r)
+static net_run feed_of(const growth *g, const run_parts *r)
 {
 	return (net_run){.table = &r->table, .features = r->features, .feature_rows = r->feature_rows, .source = &r->source, .position = &r->position,
-		.pick = &r->pick, .self = &r->self, .near = &r->near, .angles = r->angles, .near_angles = r->near_angles, .where = r->where};
+		.pick = &r->pick, .self = &r->self, .near = &r->near, .angles = r->angles, .near_angles = r->near_angles, .where = r->where,
+		.where_memory = r->where_memory, .order = r->order, .cache_order = g->cache_order, .cross = &r->cross};
 }
 
 static rebus_status run(growth *g, const run_parts *r, const feed *f, rebus_error *err)
@@ -145,7 +163,7 @@ static rebus_status prefill(growth *g, plan_rows features, rebus_error *err)
 	run_parts r = {.features = features.data, .feature_rows = features.rows};
 	feed f;
 	TRY(lay_out(g, &r, &a, err));
-	net_run fed = feed_of(&r);
+	net_run fed = feed_of(g, &r);
 	TRY(net_feed(&g->s->text.n, &fed, &a, &f, err));
 	TRY(run(g, &r, &f, err));
 done:
@@ -193,15 +211,44 @@ static rebus_status keep_grown(growth *g, const text_shape *w, int32_t max_token
 	return g->grown ? REBUS_OK : error_memory(err, "an answer");
 }
 
+/* What grows where an encoder reads the prompts: an id each. */
+static rebus_status begin_answers(growth *g, rebus_session *s, int32_t count, const sequence **out, rebus_error *err)
+{
+	sequence *list = arena_get(&g->fixed, (size_t)count, sizeof *list);
+	int32_t *both = arena_get(&g->fixed, (size_t)count, 2 * sizeof *both);
+	if (!list || !both)
+		return error_memory(err, "an answer");
+	for (int32_t i = 0; i < count; i++) {
+		both[2 * i] = (int32_t)s->m->text.f->words(s->m->text.config)->start;
+		both[2 * i + 1] = -1;
+		list[i] = (sequence){.ids = &both[2 * i], .picture = &both[2 * i + 1], .count = 1};
+	}
+	*out = list;
+	return REBUS_OK;
+}
+
+/* An empty growth; with an encoder also room for where its rows are, and what the answers begin with. */
+static rebus_status start(growth *g, rebus_session *s, int32_t count, const sequence **starts, rebus_error *err)
+{
+	*g = (growth){.s = s, .count = count};
+	arena_init(&g->fixed, s->m->mem.from, 0);
+	arena_init(&g->step, s->m->mem.from, 0);
+	if (!s->m->self.f->build_encoder)
+		return REBUS_OK;
+	g->memory = arena_zero(&g->fixed, (size_t)count + 1, sizeof *g->memory);
+	if (!g->memory)
+		return error_memory(err, "an answer");
+	return *starts ? REBUS_OK : begin_answers(g, s, count, starts, err);
+}
+
 /* Everything but what lies in plans; size: what the plan is made for. growth_end also after a failure. */
 static rebus_status prepare(growth *g, rebus_session *s, const sequence *list, int32_t count, int64_t feature_rows,
 	int32_t max_tokens, bool all, net_size *size,
                             rebus_error *err)
 {
 	rebus_status status;
-	*g = (growth){.s = s, .count = count, .list = list, .all = all};
-	arena_init(&g->fixed, s->m->mem.from, 0);
-	arena_init(&g->step, s->m->mem.from, 0);
+	g->list = list;
+	g->all = all;
 	const text_shape *w = s->m->text.f->words(s->m->text.config);
 	size_t n = (size_t)count + 1;
 	g->region = arena_zero(&g->fixed, n, sizeof(int32_t));
@@ -217,18 +264,48 @@ static rebus_status prepare(growth *g, rebus_session *s, const sequence *list, i
 	for (int32_t i = 0; i + 1 < count; i++)
 		g->region[i + 1] = g->region[i] + list[i].count + max_tokens;
 	TRY(keep_grown(g, w, max_tokens, &rows, err));
-	*size = (net_size){.rows = rows, .features = feature_rows, .picked = all ? rows : count, .cache = cache};
+	*size = (net_size){.rows = rows, .features = feature_rows, .picked = all ? rows : count, .cache = cache, .memory = g->memory ? feature_rows : 0};
 done:
 	return status;
 }
 
-rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, int32_t count, plan_rows features, int32_t max_tokens, net_wants wants, bool all,
-                          rebus_error *err)
+static rebus_status place_cache(growth *g, int64_t rows, rebus_error *err)
+{
+	g->cache_order = arena_zero(&g->fixed, (size_t)rows, 3 * sizeof *g->cache_order);
+	if (!g->cache_order)
+		return error_memory(err, "an answer");
+	for (int32_t i = 0; i < g->count; i++)
+		for (int64_t k = g->region[i]; k < (i + 1 < g->count ? g->region[i + 1] : rows); k++)
+			g->cache_order[3 * k] = (int32_t)k - g->region[i];
+	return REBUS_OK;
+}
+
+/* The prompts through the encoder; its rows are the features of what grows. */
+static rebus_status read_prompts(growth *g, rebus_session *s, const sequence *list, int32_t count, net_wants wants, plan_rows *features, rebus_error *err)
+{
+	rebus_status status;
+	arena a;
+	arena_init(&a, s->m->mem.from, 0);
+	TRY(session_encode(s, list, count, wants, &a, g->memory, err));
+	if (!session_output(&s->encoder, "encoder_last_hidden_state", features, NULL))
+		status = error_set(err, REBUS_UNSUPPORTED, "the encoder of a %s model gives no rows", rebus_model_family(s->m));
+done:
+	arena_free(&a);
+	return status;
+}
+
+rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, const sequence *starts, int32_t count, plan_rows features, int32_t max_tokens,
+	net_wants wants, bool all, rebus_error *err)
 {
 	rebus_status status;
 	net_size size;
-	TRY(prepare(g, s, list, count, features.rows, max_tokens, all, &size, err));
-	TRY(session_net(s, false, size, wants, err));
+	TRY(start(g, s, count, &starts, err));
+	if (g->memory)
+		TRY(read_prompts(g, s, list, count, wants, &features, err));
+	TRY(prepare(g, s, g->memory ? starts : list, count, features.rows, max_tokens, all, &size, err));
+	TRY(session_net(s, NET_TEXT, size, wants, err));
+	if (s->text.n.cache_order)
+		TRY(place_cache(g, s->text.n.size.cache, err));
 	if (features.rows && s->text.n.features_in && features.width != graph_slot_info(s->text.n.g, s->text.n.features_in)->width)
 		return error_set(err, REBUS_SHAPE, "the projector gives %lld columns, the text model reads %lld", (long long)features.width,
 			(long long)graph_slot_info(s->text.n.g, s->text.n.features_in)->width);
@@ -246,10 +323,18 @@ rebus_status growth_measure(rebus_session *s, const sequence *list, int32_t coun
 	rebus_status status;
 	growth g;
 	net_size size;
+	size_t read = 0;
+	const sequence *starts = NULL;
+	TRY(start(&g, s, count, &starts, err));
+	if (g.memory) {
+		TRY(session_measure_encode(s, list, count, a, g.memory, &read, err));
+		feature_rows = g.memory[count];
+	}
 	run_parts r = {.feature_rows = feature_rows};
-	TRY(prepare(&g, s, list, count, feature_rows, max_tokens, false, &size, err));
+	TRY(prepare(&g, s, g.memory ? starts : list, count, feature_rows, max_tokens, false, &size, err));
 	TRY(lay_out(&g, &r, a, err));
-	TRY(session_measure_net(s, false, size, plan_bytes, err));
+	TRY(session_measure_net(s, NET_TEXT, size, plan_bytes, err));
+	*plan_bytes += read;
 done:
 	growth_end(&g);
 	return status;
@@ -290,7 +375,7 @@ rebus_status growth_step(growth *g, const int32_t *id, rebus_error *err)
 		r.picked[r.picked_count++] = (int32_t)r.table.rows - 1;
 	}
 	TRY(complete(g, &r, &g->step, err));
-	net_run fed = feed_of(&r);
+	net_run fed = feed_of(g, &r);
 	TRY(net_feed(&g->s->text.n, &fed, &g->step, &f, err));
 	TRY(run(g, &r, &f, err));
 done:

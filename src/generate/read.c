@@ -107,7 +107,7 @@ rebus_status session_read_padded(rebus_session *s, const sequence *list, int32_t
 	reading in;
 	feed f;
 	TRY(lay_out(&in, s->m, list, count, pad_to, a, rows, err));
-	TRY(session_net(s, false, (net_size){.rows = in.table.rows, .picked = count}, wants, err));
+	TRY(session_net(s, NET_TEXT, (net_size){.rows = in.table.rows, .picked = count}, wants, err));
 	net_run r = run_of(&in);
 	TRY(net_feed(&s->text.n, &r, a, &f, err));
 	TRY(plan_run(s->text.p, &f, &s->runner, s->options.stop, s->options.user, err));
@@ -120,5 +120,5 @@ rebus_status session_measure_read(rebus_session *s, const sequence *list, int32_
 	reading in;
 	run_rows rows;
 	rebus_status status = lay_out(&in, s->m, list, count, 0, a, &rows, err);
-	return status ? status : session_measure_net(s, false, (net_size){.rows = in.table.rows, .picked = count}, plan_bytes, err);
+	return status ? status : session_measure_net(s, NET_TEXT, (net_size){.rows = in.table.rows, .picked = count}, plan_bytes, err);
 }

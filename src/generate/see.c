@@ -307,7 +307,7 @@ rebus_status session_see(rebus_session *s, const picture_list *list, net_wants w
 	sight v;
 	feed f;
 	TRY(look(&v, s->m, list, a, rows, err));
-	TRY(session_net(s, true, size_of(&v), wants, err));
+	TRY(session_net(s, NET_VISION, size_of(&v), wants, err));
 	net_run r = run_of(&v);
 	TRY(net_feed(&s->vision.n, &r, a, &f, err));
 	TRY(plan_run(s->vision.p, &f, &s->runner, s->options.stop, s->options.user, err));
@@ -320,5 +320,5 @@ rebus_status session_measure_see(rebus_session *s, const picture_list *list, are
 	sight v;
 	run_rows rows;
 	rebus_status status = look(&v, s->m, list, a, &rows, err);
-	return status ? status : session_measure_net(s, true, size_of(&v), plan_bytes, err);
+	return status ? status : session_measure_net(s, NET_VISION, size_of(&v), plan_bytes, err);
 }

@@ -58,6 +58,7 @@ void rebus_session_close(rebus_session *s)
 	if (!s)
 		return;
 	net_drop(s, &s->vision);
+	net_drop(s, &s->encoder);
 	net_drop(s, &s->text);
 	team_close(s->team);
 	arena mem = s->mem; /* the session lies in its own arena */
@@ -71,9 +72,9 @@ static bool fits(const run_net *r, net_size need, net_wants wants)
 
 /* Weights that training changes are read where they lie. So are those of a model that generates, in f32: a row at a time, at the
  * speed of memory. */
-static bool reads_packs(const rebus_session *s, bool vision, net_wants wants)
+static bool reads_packs(const rebus_session *s, net_part part, net_wants wants)
 {
-	bool grows = !vision && s->m->self.f->abilities & REBUS_GENERATES;
+	bool grows = part != NET_VISION && s->m->self.f->abilities & REBUS_GENERATES;
 	return packs_precision(s->m->ready) != PRECISION_F32 || (!grows && !wants.train && !s->m->own);
 }
 
@@ -82,15 +83,17 @@ static void forget(void *user, const void *data, size_t size)
 	safetensors_forget(user, data, size);
 }
 
-static rebus_status build(rebus_session *s, const rebus_allocator *from, net *n, bool vision, net_size size, net_wants wants, rebus_error *err)
+static rebus_status build(rebus_session *s, const rebus_allocator *from, net *n, net_part part, net_size size, net_wants wants, rebus_error *err)
 {
 	rebus_status status = net_new(n, from, size, wants, err);
 	if (status)
 		return status;
-	if (reads_packs(s, vision, wants))
+	if (reads_packs(s, part, wants))
 		graph_use_packs(n->g, s->m->ready);
-	if (vision)
+	if (part == NET_VISION)
 		s->m->self.f->build_vision(n, s->m);
+	else if (part == NET_ENCODER)
+		s->m->self.f->build_encoder(n, s->m);
 	else
 		s->m->self.f->build_text(n, s->m);
 	status = graph_check(n->g, err);
@@ -99,9 +102,9 @@ static rebus_status build(rebus_session *s, const rebus_allocator *from, net *n,
 	return status;
 }
 
-static rebus_status make(rebus_session *s, run_net *r, bool vision, net_size size, net_wants wants, rebus_error *err)
+static rebus_status make(rebus_session *s, run_net *r, net_part part, net_size size, net_wants wants, rebus_error *err)
 {
-	rebus_status status = build(s, s->m->mem.from, &r->n, vision, size, wants, err);
+	rebus_status status = build(s, s->m->mem.from, &r->n, part, size, wants, err);
 	if (status)
 		return status;
 	r->made = true;
@@ -116,17 +119,17 @@ static rebus_status make(rebus_session *s, run_net *r, bool vision, net_size siz
 }
 
 /* Runs that need more of this and then more of that would have it made again each time: it is made for both, if there is room. */
-rebus_status session_net(rebus_session *s, bool vision, net_size need, net_wants wants, rebus_error *err)
+rebus_status session_net(rebus_session *s, net_part part, net_size need, net_wants wants, rebus_error *err)
 {
-	run_net *r = vision ? &s->vision : &s->text;
+	run_net *r = part == NET_VISION ? &s->vision : part == NET_ENCODER ? &s->encoder : &s->text;
 	if (fits(r, need, wants))
 		return REBUS_OK;
 	net_size both = need;
 	bool wider = r->p && !memcmp(&r->n.wants, &wants, sizeof wants) && net_size_join(&both, &r->n.size);
 	net_drop(s, r);
-	if (wider && !make(s, r, vision, both, wants, err))
+	if (wider && !make(s, r, part, both, wants, err))
 		return REBUS_OK;
-	return make(s, r, vision, need, wants, err);
+	return make(s, r, part, need, wants, err);
 }
 
 bool session_output(const run_net *r, const char *name, plan_rows *out, output_kind *kind)
@@ -171,13 +174,13 @@ static void counted_free(void *user, void *memory, size_t size)
 	c->from->free(c->from->user, memory, size);
 }
 
-rebus_status session_measure_net(rebus_session *s, bool vision, net_size size, size_t *bytes, rebus_error *err)
+rebus_status session_measure_net(rebus_session *s, net_part part, net_size size, size_t *bytes, rebus_error *err)
 {
 	net n;
 	plan_info info;
 	counted c = {.from = s->m->mem.from};
 	const rebus_allocator counting = {&c, counted_alloc, counted_free};
-	rebus_status status = build(s, &counting, &n, vision, size, (net_wants){0}, err);
+	rebus_status status = build(s, &counting, &n, part, size, (net_wants){0}, err);
 	if (status)
 		return status;
 	size_t ready = 0;

@@ -24,7 +24,7 @@ struct rebus_session {
 	team *team; /* NULL: the caller's runner */
 	rebus_runner runner;
 	rebus_session_options options;
-	run_net vision, text;
+	run_net vision, encoder, text; /* encoder: of the prompt, where the text net does not read it */
 	int64_t plans;
 	plan_count gone; /* counts of plans that were made again */
 };
@@ -71,6 +71,8 @@ typedef struct growth {
 	rebus_session *s;
 	int32_t count;
 	const sequence *list;
+	int32_t *memory;              /* with an encoder: [count + 1], its rows of each sequence; else NULL */
+	int32_t *cache_order;         /* [rows of the cache, 3]: places, for biases by distance; else NULL */
 	int32_t **grown;              /* [count][max]: what came after the prompts, where a sequence may have to be read again; else NULL */
 	int32_t *region, *past, *row; /* [count], [count], [count + 1] rows of the last run */
 	int64_t step_rows;            /* the most a step has */
@@ -80,9 +82,12 @@ typedef struct growth {
 	arena_mark step_mark;
 } growth;
 
-/* pictures: features were made by session_see, rows in the order of the sequences' pictures. max_tokens: how far each grows. */
-rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, int32_t count, plan_rows features, int32_t max_tokens, net_wants wants, bool all,
-                          rebus_error *err);
+/*
+ * pictures: features were made by session_see, rows in the order of the sequences' pictures. max_tokens: how far each grows.
+ * With an encoder it reads the list, and what grows begins as starts has it (NULL: with the family's first id).
+ */
+rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, const sequence *starts, int32_t count, plan_rows features, int32_t max_tokens,
+	net_wants wants, bool all, rebus_error *err);
 /* What growth_begin takes, as session_measure_see. */
 rebus_status growth_measure(rebus_session *s, const sequence *list, int32_t count, int64_t feature_rows, int32_t max_tokens, arena *a, size_t *plan_bytes,
                             rebus_error *err);

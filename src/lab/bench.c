@@ -247,7 +247,7 @@ static rebus_status bench_text(benching *b, plan_rows features, rebus_error *err
 	for (int32_t i = 0; i <= b->o->repeat; i++) {
 		growth_end(&g);
 		double start = time_now();
-		TRY(growth_begin(&g, b->s, list, (int32_t)b->count, features, b->o->max_tokens, (net_wants){0}, false, err));
+		TRY(growth_begin(&g, b->s, list, NULL, (int32_t)b->count, features, b->o->max_tokens, (net_wants){0}, false, err));
 		double took = time_now() - start;
 		plan_profile(b->s->text.p, true);
 		if (i)

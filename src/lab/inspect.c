@@ -168,7 +168,7 @@ rebus_status rebus_inspect(rebus_session *s, rebus_prompt *prompt, int32_t max_t
 rebus_counters rebus_session_counters(const rebus_session *s)
 {
 	rebus_counters c = {.plans = s->plans, .runs = s->gone.runs, .matrix_products = s->gone.products};
-	const run_net *nets[] = {&s->vision, &s->text};
+	const run_net *nets[] = {&s->vision, &s->encoder, &s->text};
 	for (size_t i = 0; i < COUNT_OF(nets); i++)
 		if (nets[i]->p) {
 			plan_count n = plan_counts(nets[i]->p);

@@ -72,7 +72,8 @@ static rebus_status check_inputs(const tracing *t, rebus_error *err)
 	const rebus_tensors *in = t->o->inputs;
 	for (size_t i = 0; in && i < rebus_tensors_count(in); i++) {
 		const char *name = rebus_tensors_at(in, i).name;
-		bool text = !strcmp(name, "input_ids") || !strcmp(name, "attention_mask");
+		bool answer = !strcmp(name, "decoder_input_ids") && t->s->m->self.f->build_encoder;
+		bool text = answer || !strcmp(name, "input_ids") || !strcmp(name, "attention_mask");
 		bool types = !strcmp(name, "token_type_ids") && t->s->m->text.f && t->s->m->text.f->words(t->s->m->text.config)->segments;
 		bool flat = trace_flat(t->s->m) && (!strcmp(name, "spatial_shapes") || !strcmp(name, "pixel_attention_mask"));
 		text = text || types;
@@ -88,13 +89,13 @@ static rebus_status check_inputs(const tracing *t, rebus_error *err)
 }
 
 /* Rows of input_ids as sequences; tokens whose mask is 0 are left out. */
-static rebus_status take_ids(tracing *t, const rebus_tensor *x, sequence **out, int32_t *count, rebus_error *err)
+static rebus_status take_ids(tracing *t, const rebus_tensor *x, const char *name, sequence **out, int32_t *count, rebus_error *err)
 {
 	rebus_tensor mask, types;
-	bool masked = rebus_tensors_find(t->o->inputs, "attention_mask", &mask);
+	bool masked = !strcmp(name, "input_ids") && rebus_tensors_find(t->o->inputs, "attention_mask", &mask);
 	bool typed = rebus_tensors_find(t->o->inputs, "token_type_ids", &types);
 	if (x->type != REBUS_I64 || x->rank != 2 || x->shape[0] < 1 || x->shape[0] > (1 << 20) || x->shape[1] > TEXT_IDS_MOST)
-		return wrong_input("input_ids", "I64 (texts, tokens)", err);
+		return wrong_input(name, "I64 (texts, tokens)", err);
 	if (masked && (mask.type != REBUS_I64 || mask.rank != 2 || mask.shape[0] != x->shape[0] || mask.shape[1] != x->shape[1]))
 		return wrong_input("attention_mask", "I64 of the shape of input_ids", err);
 	if (typed && (types.type != REBUS_I64 || types.rank != 2 || types.shape[0] != x->shape[0] || types.shape[1] != x->shape[1]))
@@ -115,7 +116,7 @@ static rebus_status take_ids(tracing *t, const rebus_tensor *x, sequence **out, 
 			if (masked && !((const int64_t *)mask.data)[r * x->shape[1] + c])
 				continue;
 			if (id < 0 || id >= w->vocabulary)
-				return error_set(err, REBUS_MISUSE, "inputs: input_ids: %lld, expected 0 to %lld", (long long)id, (long long)w->vocabulary - 1);
+				return error_set(err, REBUS_MISUSE, "inputs: %s: %lld, expected 0 to %lld", name, (long long)id, (long long)w->vocabulary - 1);
 			int64_t type = typed ? ((const int64_t *)types.data)[r * x->shape[1] + c] : 0;
 			if (typed && (type < 0 || type >= w->segments))
 				return error_set(err, REBUS_MISUSE, "inputs: token_type_ids: %lld, expected 0 to %lld", (long long)type, (long long)w->segments - 1);
@@ -176,7 +177,8 @@ static void give_sequences(tracing *t, const char *prefix, const char *name, con
 	}
 	for (int32_t i = s0; i < s1; i++)
 		longest = int_max(longest, int_max(at[i + 1] - at[i], kind == OUTPUT_ROWS && rows->padded ? rows->padded[i] : 0));
-	bool single = kind == OUTPUT_PICKED && longest <= 1;
+	/* A model that generates has logits for every row, even if it is one. */
+	bool single = kind == OUTPUT_PICKED && longest <= 1 && rows->picked != rows->row;
 	int64_t shape[3] = {n, single ? x->width : longest, x->width};
 	float *to = tensors_add(t->out, prefix, name, REBUS_F32, single ? 2 : 3, shape);
 	for (int32_t i = s0; to && i < s1; i++) {
@@ -253,7 +255,7 @@ static rebus_status list_texts(tracing *t, rebus_error *err)
 	rebus_tensor x;
 	int32_t total = 0;
 	if (t->o->inputs && rebus_tensors_find(t->o->inputs, "input_ids", &x)) {
-		rebus_status status = take_ids(t, &x, &t->texts, &total, err);
+		rebus_status status = take_ids(t, &x, "input_ids", &t->texts, &total, err);
 		t->text_first[1] = total;
 		return status;
 	}
@@ -387,10 +389,25 @@ static rebus_status list_sequences(tracing *t, rebus_error *err)
 	int32_t count;
 	if (!t->o->inputs || !rebus_tensors_find(t->o->inputs, "input_ids", &x))
 		return sequences_make(t->prompts, t->count, &t->a, &t->texts, err);
-	rebus_status status = take_ids(t, &x, &t->texts, &count, err);
+	rebus_status status = take_ids(t, &x, "input_ids", &t->texts, &count, err);
 	if (!status && count != 1)
 		return wrong_input("input_ids", "I64 (1, tokens)", err);
 	return status ? status : place_pictures(t->prompts[0], &t->texts[0], err);
+}
+
+/* What the answer begins with, where an encoder reads the prompt: NULL, or given decoder_input_ids. */
+static rebus_status list_starts(tracing *t, const sequence **out, rebus_error *err)
+{
+	rebus_tensor x;
+	sequence *list;
+	int32_t count;
+	if (!t->o->inputs || !rebus_tensors_find(t->o->inputs, "decoder_input_ids", &x))
+		return REBUS_OK;
+	rebus_status status = take_ids(t, &x, "decoder_input_ids", &list, &count, err);
+	if (!status && count != 1)
+		return wrong_input("decoder_input_ids", "I64 (1, tokens)", err);
+	*out = status ? NULL : list;
+	return status;
 }
 
 static rebus_status trace_generating(tracing *t, const picture_list *pictures, rebus_error *err)
@@ -399,6 +416,7 @@ static rebus_status trace_generating(tracing *t, const picture_list *pictures, r
 	growth g = {0};
 	run_rows rows, own;
 	plan_rows features = {0};
+	const sequence *starts = NULL;
 	int32_t *first = arena_get(&t->a, t->count + 1, sizeof *first);
 	if (!first)
 		return error_memory(err, "a trace");
@@ -412,9 +430,13 @@ static rebus_status trace_generating(tracing *t, const picture_list *pictures, r
 	}
 	for (size_t i = 0; i < t->count; i++)
 		give_ids(t, i, t->texts + i, 0, 1);
-	TRY(growth_begin(&g, t->s, t->texts, (int32_t)t->count, features, t->o->max_tokens, t->wants, true, err));
+	TRY(list_starts(t, &starts, err));
+	TRY(growth_begin(&g, t->s, t->texts, starts, (int32_t)t->count, features, t->o->max_tokens, t->wants, true, err));
 	for (size_t i = 0; i <= t->count; i++)
 		first[i] = (int32_t)i;
+	own = (run_rows){.count = (int32_t)t->count, .row = g.memory, .picked = g.memory};
+	if (g.memory)
+		give_outputs(t, &t->s->encoder, &own, first);
 	own = (run_rows){.count = (int32_t)t->count, .row = g.row, .picked = g.row};
 	give_outputs(t, &t->s->text, &own, first);
 	if (t->o->max_tokens > 0)

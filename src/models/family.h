@@ -53,6 +53,8 @@ typedef struct text_shape {
 	int64_t window;                /* how many keys such blocks see; 0: there are none */
 	bool learned_order;            /* a learned table by place */
 	int64_t segments;              /* rows of a learned table by segment; 0: a text has one segment only */
+	bool relative;                 /* scores are biased by the distance of places */
+	int64_t start;                 /* with an encoder: the id an answer begins with */
 	int64_t order_offset;          /* rows of it before the first place */
 	bool both_ways;                /* a row sees the rows after it too */
 	bool full;                     /* texts are padded to the longest sequence, and padding is read like any token */
@@ -82,6 +84,7 @@ struct family {
 	const field *fields;
 	size_t field_count;
 	size_t weights_size, layers_at;   /* layers_at: offset of the block_weights pointer in the weights, SIZE_MAX: none */
+	size_t layer_size;                /* of a layer's struct; 0: block_weights */
 	size_t layer_count_at;            /* offset of the int64_t in the configuration */
 	const weight_row *rows;
 	size_t row_count;
@@ -112,6 +115,7 @@ struct family {
 	/* As a model. */
 	void (*build_vision)(net *n, const struct rebus_model *m);
 	void (*build_text)(net *n, const struct rebus_model *m);
+	void (*build_encoder)(net *n, const struct rebus_model *m); /* reads the prompt, of which the text net sees the rows; NULL: the text net reads it */
 	pick_rule (*vision_pick)(const struct rebus_model *m);
 	pick_rule vision_pool; /* what part_pool gives: PICK_SECOND, PICK_MEAN, or none */
 	pick_rule text_pick;

@@ -207,7 +207,7 @@ static rebus_status make_component(making *x, const component *c, const char *pr
 	for (size_t r = 0; r < f->row_count; r++) {
 		const weight_row *row = &f->rows[r];
 		bool layered = strstr(row->names, "{i}") != NULL;
-		int64_t count = !layered ? 1 : f->layers_at == SIZE_MAX ? 0 : component_layers(c);
+		int64_t count = !layered ? 1 : f->layers_at == SIZE_MAX ? 0 : row->upto ? side(x, c->config, row->upto) : component_layers(c);
 		for (int64_t i = 0; i < count && belongs(x, c, row); i++) {
 			rebus_status status = make_tensor(x, c, row, prefix, i);
 			if (status)

@@ -178,8 +178,8 @@ static rebus_status bind_component(struct rebus_model *m, component *c, const ch
 		.own = m->own};
 	if (f->layers_at != SIZE_MAX) {
 		job.layer_count = component_layers(c);
-		job.layer_size = sizeof(block_weights);
-		job.layers = arena_zero(&m->mem, (size_t)job.layer_count, sizeof(block_weights));
+		job.layer_size = f->layer_size ? f->layer_size : sizeof(block_weights);
+		job.layers = arena_zero(&m->mem, (size_t)job.layer_count, job.layer_size);
 		if (!job.layers)
 			return error_memory(err, "weights");
 		memcpy((char *)c->weights + f->layers_at, &job.layers, sizeof job.layers);

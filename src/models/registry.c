@@ -32,6 +32,7 @@
 	X(gemma2)                                                                                                          \
 	X(gemma3_text)                                                                                                     \
 	X(phi3)                                                                                                            \
+	X(t5)                                                                                                              \
 	X(llava)
 
 #define X(name) extern const family family_##name;

@@ -30,7 +30,19 @@ static node_id turned(net *n, const char *name, node_id x, const weight *norm, c
 	return o->rotary ? graph_rotate(n->g, graph_text(n->g, "%s_rotary", name), x, angles, (int32_t)o->head_dim, 0) : x;
 }
 
-static node_id self_attention(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
+/* Scores with a bias by distance; returns where the keys' places come from. */
+static slot by_distance(net *n, const block_options *o, attention *spec)
+{
+	spec->bias = (bias_spec){.kind = BIAS_BUCKET, .buckets = (int32_t)o->buckets->out, .far = (int32_t)o->far, .both_ways = o->both_ways};
+	bool cached = n->size.cache > 0;
+	if (!n->order)
+		n->order = graph_slot_column(n->g, "order", n->rows, 3);
+	if (cached && !n->cache_order)
+		n->cache_order = graph_slot_column(n->g, "order in the cache", n->cache, 3);
+	return cached ? n->cache_order : n->order;
+}
+
+node_id part_attention(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
 {
 	graph *g = n->g;
 	int32_t d = (int32_t)o->head_dim, wide = (int32_t)o->heads * d, narrow = (int32_t)o->kv_heads * d;
@@ -47,7 +59,36 @@ static node_id self_attention(net *n, const char *name, node_id x, const block_w
 	}
 	attention spec = {.heads = (int32_t)o->heads, .kv_heads = (int32_t)o->kv_heads, .head_dim = d, .v_dim = d, .cap = (float)o->cap};
 	spec.scale = (float)(o->scale > 0 ? o->scale : 1.0 / sqrt((double)d));
-	node_id y = graph_attend(g, graph_text(g, "%s.attend", name), q, k, v, &spec, self_layout(n, o->near), 0, 0, 0);
+	const char *attend = graph_text(g, "%s.attend", name);
+	if (!o->buckets)
+		return graph_linear(g, name, graph_attend(g, attend, q, k, v, &spec, self_layout(n, o->near), 0, 0, 0), &w->out);
+	slot key_order = by_distance(n, o, &spec);
+	node_id y = graph_attend(g, attend, q, k, v, &spec, self_layout(n, o->near), graph_param(g, o->buckets), n->order, key_order);
+	return graph_linear(g, name, y, &w->out);
+}
+
+void part_features(net *n, int64_t width)
+{
+	n->given = graph_input(n->g, "features", n->features, (int32_t)width, &n->features_in);
+	if (n->wants.train) /* the seed of the gradient of whatever made them */
+		graph_want(n->g, n->given);
+}
+
+node_id part_cross(net *n, const char *name, node_id x, const cross_weights *w, const block_options *o)
+{
+	graph *g = n->g;
+	int32_t d = (int32_t)o->head_dim, wide = (int32_t)o->heads * d;
+	bool kept = n->size.memory > 0;
+	if (!n->cross)
+		n->cross = graph_slot_layout(g, "cross", n->rows, kept ? n->memory : n->features);
+	if (kept && !n->where_memory)
+		n->where_memory = graph_slot_column(g, "row of the memory", n->features, 1);
+	node_id q = graph_linear(g, graph_text(g, "%s.q", name), x, &w->q), kv = graph_linear(g, graph_text(g, "%s.kv", name), n->given, &w->kv);
+	if (kept)
+		kv = graph_cache(g, graph_text(g, "%s.memory", name), kv, n->memory, n->where_memory);
+	attention spec = {.heads = (int32_t)o->heads, .kv_heads = (int32_t)o->heads, .head_dim = d, .v_dim = d};
+	spec.scale = (float)(o->scale > 0 ? o->scale : 1.0 / sqrt((double)d));
+	node_id y = graph_attend(g, graph_text(g, "%s.attend", name), q, graph_view(g, kv, 0, wide), graph_view(g, kv, wide, wide), &spec, n->cross, 0, 0, 0);
 	return graph_linear(g, name, y, &w->out);
 }
 
@@ -76,7 +117,7 @@ static node_id scaled(net *n, const char *name, node_id x, const weight *w)
 static node_id block_after(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
 {
 	graph *g = n->g;
-	node_id a = self_attention(n, graph_text(g, "%s.%s", name, o->attention), x, w, o);
+	node_id a = part_attention(n, graph_text(g, "%s.%s", name, o->attention), x, w, o);
 	x = graph_add(g, graph_text(g, "%s.sum1", name), x, a);
 	x = part_norm(n, graph_text(g, "%s.middle", name), x, &w->norm1, &w->norm1_bias, o);
 	node_id b = part_mlp(n, graph_text(g, "%s.%s", name, o->mlp), x, &w->up, &w->down, o);
@@ -95,7 +136,7 @@ node_id part_block(net *n, const char *name, node_id x, const block_weights *w, 
 	if (o->after)
 		return block_after(n, name, x, w, o);
 	const char *first = graph_text(g, "%s.%s", name, o->attention), *second = graph_text(g, "%s.%s", name, o->mlp);
-	node_id a = self_attention(n, first, part_norm(n, graph_text(g, "%s.norm1", name), x, &w->norm1, &w->norm1_bias, o), w, o);
+	node_id a = part_attention(n, first, part_norm(n, graph_text(g, "%s.norm1", name), x, &w->norm1, &w->norm1_bias, o), w, o);
 	a = after(n, graph_text(g, "%s.after1", name), a, &w->after1, o);
 	x = graph_add(g, graph_text(g, "%s.middle", name), x, scaled(n, graph_text(g, "%s.scale1", name), a, &w->scale1));
 	node_id b = part_mlp(n, second, part_norm(n, graph_text(g, "%s.norm2", name), x, &w->norm2, &w->norm2_bias, o), &w->up, &w->down, o);

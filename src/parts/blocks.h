@@ -34,6 +34,9 @@ typedef struct block_options {
 	bool near;    /* rows see the last keys only: net->near, and net->near_angles where there are such */
 	double scale; /* of scores; 0: head_dim^-1/2 */
 	double cap;   /* scores: cap tanh(score / cap); 0: none */
+	const weight *buckets; /* added to scores by distance (T5): [buckets, heads]; NULL: none */
+	int64_t far;  /* from this distance on they share a bucket */
+	bool both_ways; /* keys after the query have buckets of their own */
 	const char *attention, *mlp; /* how the reference calls the two halves, below the block's name */
 } block_options;
 
@@ -44,9 +47,22 @@ typedef struct block_options {
  */
 node_id part_block(net *n, const char *name, node_id x, const block_weights *w, const block_options *o);
 
-/* The halves of a block, for blocks of another order. */
+/* The parts of a block, for blocks of another order; attention and MLP read what is normed already. */
+node_id part_attention(net *n, const char *name, node_id x, const block_weights *w, const block_options *o);
 node_id part_norm(net *n, const char *name, node_id x, const weight *w, const weight *b, const block_options *o);
 node_id part_mlp(net *n, const char *name, node_id x, const weight *up, const weight *down, const block_options *o);
+
+typedef struct cross_weights { /* attention to rows that another net made */
+	weight norm, norm_bias;
+	weight q, kv, out; /* key and value stacked */
+} cross_weights;
+/*
+ * Queries from x, keys and values from net->features, through net->cross. With net->size.memory > 0 keys and values are made in
+ * the run that has features, and stay for the steps after it.
+ */
+node_id part_cross(net *n, const char *name, node_id x, const cross_weights *w, const block_options *o);
+/* Rows that another net made, as an input: what part_cross reads. Needed once, before it. */
+void part_features(net *n, int64_t width);
 
 /* Sources of a resampled position: what a gradient has room for (antialiased, to half of each side), and any. */
 enum { POSITION_TAPS = 64, POSITION_TAPS_MOST = 1 << 14 };

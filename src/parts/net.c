@@ -6,7 +6,8 @@
 bool net_size_fits(const net_size *have, const net_size *need)
 {
 	bool fits = need->rows <= have->rows && need->patches <= have->patches && need->features <= have->features && need->picked <= have->picked &&
-		need->cache <= have->cache && !need->cache == !have->cache;
+		need->cache <= have->cache && !need->cache == !have->cache && need->memory <= have->memory &&
+		!need->memory == !have->memory;
 	for (int32_t s = 0; s < PYRAMID_STAGES; s++)
 		fits = fits && need->stage_rows[s] <= have->stage_rows[s] && need->window_rows[s][0] <= have->window_rows[s][0] &&
 			need->window_rows[s][1] <= have->window_rows[s][1];
@@ -55,6 +56,7 @@ rebus_status net_new(net *n, const rebus_allocator *from, net_size size, net_wan
 	n->patches = graph_space(n->g, "patches", size.patches);
 	n->features = graph_space(n->g, "picture features", size.features);
 	n->cache = graph_space(n->g, "cache", size.cache);
+	n->memory = graph_space(n->g, "memory", size.memory);
 	add_stages(n);
 	status = graph_check(n->g, err);
 	if (status)
@@ -130,10 +132,13 @@ rebus_status net_feed(const net *n, const net_run *r, arena *a, feed *out, rebus
 	out->rows[n->patches] = r->patch_rows;
 	out->rows[n->features] = r->feature_rows;
 	out->rows[n->cache] = n->size.cache;
+	out->rows[n->memory] = n->size.memory;
 	const void *values[] = {r->patches, r->features, r->source, r->position, r->self, r->near, r->angles, r->near_angles,
-		r->where, r->pick, r->pool, r->probe, r->cross, r->segment};
+		r->where, r->pick, r->pool, r->probe, r->cross, r->segment,
+		r->where_memory, r->order, r->cache_order};
 	slot slots[] = {n->patches_in, n->features_in, n->source, n->position, n->self, n->near, n->angles_in, n->near_angles_in,
-		n->where, n->pick, n->pool, n->probe, n->cross, n->segment};
+		n->where, n->pick, n->pool, n->probe, n->cross, n->segment,
+		n->where_memory, n->order, n->cache_order};
 	static const float nothing[1];
 	for (size_t i = 0; i < COUNT_OF(slots); i++)
 		if (slots[i])

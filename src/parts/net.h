@@ -29,6 +29,7 @@ enum { NET_OUTPUTS = 1100 };
 
 typedef struct net_size { /* maxima a net is planned for */
 	int64_t rows, patches, features, picked, cache;
+	int64_t memory; /* rows of an encoder that stay for all steps; 0: the text net sees the features themselves */
 	int64_t stage_rows[PYRAMID_STAGES], window_rows[PYRAMID_STAGES][2]; /* of a pyramid of windows */
 } net_size;
 bool net_size_fits(const net_size *have, const net_size *need);
@@ -54,7 +55,7 @@ typedef struct net {
 	graph *g;
 	net_size size;
 	net_wants wants;
-	space_id rows, patches, features, picked, cache;
+	space_id rows, patches, features, picked, cache, memory;
 	slot patches_in;  /* input [patches, patch width] */
 	slot features_in; /* input [features, width]: rows another net made */
 	slot source;      /* map: where the embeddings' rows come from */
@@ -64,11 +65,13 @@ typedef struct net {
 	slot near;        /* the same, but a row sees the last keys only */
 	slot angles_in, near_angles_in; /* input [rows, 2 * half]; of blocks that see the last keys only, where they have their own */
 	slot where;       /* column: the cache row of each token */
+	slot order, cache_order; /* columns of 3: the place of each row, of each row of the cache; for biases by distance */
+	slot where_memory; /* column: the memory's row of each feature */
 	slot pick;        /* map: rows that heads are run on */
-	slot probe, cross; /* map: one row for every picture; layout: each sees its picture's rows */
+	slot probe, cross; /* map: one row for every picture; layout: each sees its picture's rows, or an encoder's rows */
 	slot pool;        /* map: a second row for each of them, or a mean of rows */
 	net_stage stage[PYRAMID_STAGES]; /* the rows of stage 0 are those of the table */
-	node_id angles, near_angles;
+	node_id angles, near_angles, given; /* given: the features, where part_features asked for them */
 	net_output *outputs; /* [NET_OUTPUTS] */
 	int32_t output_count;
 	arena mem;
@@ -93,7 +96,8 @@ typedef struct net_run {
 	const rowmap *probe;
 	const layout *self, *near, *cross;
 	const float *angles, *near_angles;
-	const int32_t *where;
+	const int32_t *where, *where_memory;
+	const int32_t *order, *cache_order;
 	const pyramid *windows;
 } net_run;
 rebus_status net_feed(const net *n, const net_run *r, arena *a, feed *out, rebus_error *err);

@@ -142,3 +142,19 @@ rebus_status tokens_layout_near(arena *a, const layout *from, int64_t rows, int6
 	out->lo = lo;
 	return REBUS_OK;
 }
+
+rebus_status tokens_layout_across(arena *a, const tokens *t, const int32_t *first, layout *out, rebus_error *err)
+{
+	parts p;
+	int32_t count = sequence_count(t), i = 0;
+	if (!parts_room(a, count, t->rows, &p))
+		return error_memory(err, "an attention layout");
+	layout l = {.count = count, .seg = p.seg};
+	for (int64_t r = 0, end; r < t->rows; r = end, i++) {
+		end = sequence_end(t, r);
+		p.seg[i] = (segment){(int32_t)r, (int32_t)end, first[t->seq[r]], first[t->seq[r] + 1]};
+	}
+	layout_finish(&l, p.first);
+	*out = l;
+	return REBUS_OK;
+}

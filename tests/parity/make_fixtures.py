@@ -99,7 +99,7 @@ def randomise(model, seed, gain=1.3, table=0.5):
                 continue
             if p.ndim == 1:
                 p.copy_(0.6 + 0.2 * r if re.search("lambda|gamma$", name) else 1 + 0.2 * r if name.endswith("norm.weight") or re.search(r"norm\w*\.weight$", name) else 0.15 * r)
-            elif "embed_tokens" in name or "token_embedding" in name or "wte" in name:
+            elif "embed_tokens" in name or "token_embedding" in name or "wte" in name or "shared" in name:
                 p.copy_(table * r)
             elif re.search(r"_tokens?$|^pos_embed$|latent$", name) or "position" in name or "wpe" in name:
                 p.copy_(0.4 * r)
@@ -191,7 +191,9 @@ class Golden:
         self.cases.append(c)
         tensors = dict(tensors)                              # to save room: every layer in the first case only, no stage twice
         if "generated_ids" in tensors:
-            tensors["hidden_states"], tensors["logits"] = tensors["hidden_states"][:-1], tensors["logits"][:, -2:]
+            tensors["logits"] = tensors["logits"][:, -2:]
+            for k in [k for k in tensors if k.endswith("hidden_states")]:
+                tensors[k] = tensors[k][:-1]
         for k in [k for k in tensors if k.endswith("hidden_states") and len(self.cases) > 1]:
             del tensors[k]
         for k, v in tensors.items():
@@ -704,6 +706,10 @@ def grow(model, tok, x):
     o = model(**x, output_hidden_states=True)
     hidden = o.hidden_states
     out = dict(x, hidden_states=hidden, last_hidden_state=hidden[-1], logits=o.logits)
+    return out, answer_of(model, tok, x, out)
+
+
+def answer_of(model, tok, x, out):
     config = model.generation_config
     config.eos_token_id, config.pad_token_id = None, 0
     r = model.generate(**x, max_new_tokens=STEPS, do_sample=False, return_dict_in_generate=True, output_logits=True)
@@ -714,7 +720,7 @@ def grow(model, tok, x):
     out["generated_ids"], out["generated_logits"] = r.sequences[:, -STEPS:], logits
     if "\0" in tok.decode(out["generated_ids"][0]):         # the tests read C strings
         raise TooClose
-    return out, tok.decode(out["generated_ids"][0], skip_special_tokens=True)
+    return tok.decode(out["generated_ids"][0], skip_special_tokens=True)
 
 
 LLAMA_CHAT = ("{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n{{ m['content'] | trim }}<|eot_id|>"
@@ -793,13 +799,55 @@ def text_train(name, form, seed, tok, kind, rate=0.02, **config):
     return g
 
 
-def plain_words():
-    """GPT-2's form: bytes, nothing before or after."""
+def t5(name, form, seed, rates=None, dtype=torch.float32, own_head=False, **config):
+    """The encoder reads the prompt; the answer begins with the padding. own_head: T5 1.1's, not scaled."""
+    g, tok = Golden(name, form), plain_words(True)
+    cfg = T.T5Config(vocab_size=len(tok) + 1, d_model=24, d_kv=10, d_ff=40, num_layers=2, num_heads=2, relative_attention_num_buckets=8, relative_attention_max_distance=20,
+                     decoder_start_token_id=0, eos_token_id=tok.eos_token_id, tie_word_embeddings=not own_head, **config)
+    model = T.T5ForConditionalGeneration(cfg)
+    if own_head:
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    model = save_model(randomise(model, seed, gain=0.8), g.folder, form, dtype)
+    if form == "hub" and own_head:                           # as the Hub's files say it
+        path = os.path.join(g.folder, "config.json")
+        c = json.load(open(path))
+        c.pop("scale_decoder_outputs")
+        json.dump(dict(c, tie_word_embeddings=False), open(path, "w"), indent=1)
+        model = T.T5ForConditionalGeneration.from_pretrained(g.folder, dtype=torch.float32, attn_implementation="eager").eval()
+    save_words(g.folder, form, tok)
+    rows = []
+    for i, (q, said) in enumerate(SAID):
+        x = dict(tok(q, return_tensors="pt", return_token_type_ids=False))
+        with torch.no_grad():
+            o = model(**x, decoder_input_ids=torch.zeros(1, 1, dtype=torch.long), output_hidden_states=True)
+            t = dict(x, encoder_hidden_states=o.encoder_hidden_states, encoder_last_hidden_state=o.encoder_last_hidden_state, decoder_hidden_states=o.decoder_hidden_states,
+                     decoder_last_hidden_state=o.decoder_hidden_states[-1], logits=o.logits)
+            answer = answer_of(model, tok, x, t)
+            g.case(f"raw{i}", [{"text": q}], raw=True, max_tokens=STEPS, answer=answer, tensors=t)
+        ids = torch.tensor(tok(said)["input_ids"])
+        g.train[f"raw{i}.input_ids"], g.train[f"raw{i}.labels"] = torch.cat([torch.zeros(1, dtype=torch.long), ids[:-1]])[None], ids[None]
+        rows.append((x, ids))
+    if rates is None:
+        g.train = {}
+        return g
+
+    def loss():
+        logits = [model(**x, decoder_input_ids=torch.cat([torch.zeros(1, dtype=torch.long), y[:-1]])[None]).logits[0] for x, y in rows]
+        return torch.nn.functional.cross_entropy(torch.cat(logits), torch.cat([y for _, y in rows]))
+    descend(g, model, loss, rates)
+    g.t = {k: v for k, v in g.t.items() if not k.endswith("generated_logits")}
+    return g
+
+
+def plain_words(end=False):
+    """GPT-2's form: bytes; end: the last token is put after every text."""
     pre = pre_tokenizers.ByteLevel(add_prefix_space=False)
     vocab, merges = train_bpe(pre, 290)
     t = Tokenizer(models.BPE(vocab=vocab, merges=merges))
     t.pre_tokenizer, t.decoder = pre, decoders.ByteLevel()
     t.add_special_tokens([special("<|endoftext|>")])
+    if end:                                                  # T5's: every text ends so
+        t.post_processor = processors.TemplateProcessing(single="$A <|endoftext|>", pair="$A <|endoftext|> $B:1 <|endoftext|>:1", special_tokens=[("<|endoftext|>", t.token_to_id("<|endoftext|>"))])
     return T.PreTrainedTokenizerFast(tokenizer_object=t, bos_token="<|endoftext|>", eos_token="<|endoftext|>", clean_up_tokenization_spaces=False)
 
 
@@ -918,6 +966,8 @@ FIXTURES = {
     "phi3-train": lambda n, s: text_train(n, "hub", s, plain_words(), "Phi3", rope_parameters=dict(THETA, partial_rotary_factor=0.5), head_dim=12, pad_token_id=0, original_max_position_embeddings=64, **TINY),
     "phi3-v5": lambda n, s: text(n, "v5", s, plain_words(), "Phi3", torch.bfloat16, prompts=[PROMPTS[0], PROMPTS[2]], pad_token_id=0, sliding_window=40, original_max_position_embeddings=12,
         rope_parameters=dict(rope_type="longrope", rope_theta=1e4, short_factor=[1 + .1 * i for i in range(6)], long_factor=[2 + .3 * i for i in range(6)]), **dict(TINY, num_attention_heads=2, num_key_value_heads=1))[0],
+    "t5-train": lambda n, s: t5(n, "v5", s, 0.05),
+    "t5-hub": lambda n, s: t5(n, "hub", s, None, torch.bfloat16, True, feed_forward_proj="gated-gelu", num_decoder_layers=2),
     "opt-train": lambda n, s: text_train(n, "v5", s, plain_words(), "OPT", **OPT),
     "opt-hub": lambda n, s: text(n, "hub", s, plain_words(), "OPT", torch.float16, do_layer_norm_before=False, word_embed_proj_dim=16, **OPT)[0],
     "deit-hub": lambda n, s: vit(n, "hub", s, 5, torch.float16, family="DeiT", head="ForImageClassificationWithTeacher", image=24, patch_size=6, big=[(30, 18)])[0],

@@ -18,7 +18,7 @@ const char *const fixture_names[] = {
 	"flexivit", "flexivit-train", "timm-deit", "timm-gap", "timm-map", "timm-clip",
 	"llama-hub", "llama-v5", "llava-hub",    "llava-v5",    "llava-train",
 	"gpt2-train", "gpt2-v5", "mistral-train", "mistral-v5", "qwen2-train", "qwen2-hub", "qwen3-train", "gemma-train", "gemma2-train", "gemma3-train",
-	"phi3-train", "phi3-v5", "opt-train", "opt-hub", NULL,
+	"phi3-train", "phi3-v5", "opt-train", "opt-hub", "t5-train", "t5-hub", NULL,
 };
 
 bool check(bool ok, const char *format, ...)

@@ -12,20 +12,27 @@
 #include <string.h>
 
 #include "lab/tensors.h"
+#include "models/model.h"
 
 enum { MOST = 16, MANY = 9 };
 static const double NEAR = 1e-6;
 
 /* ------------------------------------------------------------------------------------------------ cache */
-/* The prompt's ids and the first k generated ones, as an input. */
-static rebus_tensors *longer_ids(const rebus_tensor *ids, const rebus_tensor *more, int64_t k)
+/* Before an encoder's model answers, there is its first id. */
+static bool reads_apart(const fixture *f)
+{
+	return f->model->self.f->build_encoder != NULL;
+}
+
+/* What an answer begins with and the first k generated ids, as an input. */
+static rebus_tensors *longer_ids(const fixture *f, const rebus_tensor *ids, const rebus_tensor *more, int64_t k)
 {
 	rebus_tensors *t = NULL;
-	int64_t n = ids->shape[1];
+	int64_t n = reads_apart(f) ? 1 : ids->shape[1], start = f->model->text.f->words(f->model->text.config)->start;
 	if (tensors_new(NULL, &t, NULL))
 		return NULL;
-	int64_t *to = tensors_add(t, "", "input_ids", REBUS_I64, 2, (int64_t[]){1, n + k});
-	memcpy(to, ids->data, (size_t)n * sizeof *to);
+	int64_t *to = tensors_add(t, "", reads_apart(f) ? "decoder_input_ids" : "input_ids", REBUS_I64, 2, (int64_t[]){1, n + k});
+	memcpy(to, reads_apart(f) ? &start : ids->data, (size_t)n * sizeof *to);
 	memcpy(to + n, more->data, (size_t)k * sizeof *to);
 	return t;
 }
@@ -37,7 +44,7 @@ static bool recompute(const fixture *f, size_t at, const rebus_tensor *ids, cons
 	memcpy(anew, logits->data, (size_t)w * sizeof *anew); /* the first comes of a prefill */
 	for (int64_t k = 1; k < logits->shape[1]; k++) {
 		rebus_tensor x;
-		rebus_tensors *inputs = longer_ids(ids, more, k);
+		rebus_tensors *inputs = longer_ids(f, ids, more, k);
 		rebus_prompt *p = fixture_prompt(f, at, NULL);
 		rebus_tensors *run = inputs && p ? trace_run(f, &p, 1, false, 0, inputs) : NULL;
 		bool made = run && check(rebus_tensors_find(run, "logits", &x), "%s: no logits", f->name);

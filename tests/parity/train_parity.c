@@ -23,7 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "generate/session.h"
+#include "generate/sequences.h"
 
 enum { STEPS = 10, MOST = 8, SEQUENCES = 3 };
 static const double OWN = 1e-4, WHOLE = 1e-6, LOSS = 3e-5;
@@ -99,25 +99,6 @@ static rebus_tensor wanted(const trainee *t, const char *name)
 }
 
 /* ------------------------------------------------------------------------------------------------ parameters */
-/* A part of a stacked weight by the first part's name: query becomes key, value; gate_proj becomes up_proj. */
-static void part_name(const char *first, int32_t part, bool bias, char *out, size_t room)
-{
-	static const char *const families[][3] = {{"query", "key", "value"}, {"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj", NULL}};
-	char text[300];
-	snprintf(text, sizeof text, "%s", first);
-	for (size_t i = 0; i < COUNT_OF(families) && part; i++) {
-		const char *at = strstr(first, families[i][0]);
-		if (at)
-			snprintf(text, sizeof text, "%.*s%s%s", (int)(at - first), first, families[i][part], at + strlen(families[i][0]));
-	}
-	if (bias && strstr(text, "word_embeddings.weight")) /* the scores' own, where the words' table is tied to them (BERT) */
-		snprintf(text, sizeof text, "cls.predictions.bias");
-	size_t n = strlen(text);
-	if (bias && n > 6 && !strcmp(text + n - 6, "weight"))
-		snprintf(text + n - 6, sizeof text - n + 6, "bias");
-	snprintf(out, room, "gradient.%s", text);
-}
-
 /* What is done with each tensor of the checkpoint that the graph has as a parameter: its values, and its gradient's rows. */
 typedef void (*on_tensor)(trainee *t, const char *name, float *values, const plan_rows *gradient, bool turned, void *user);
 
@@ -138,7 +119,7 @@ static void each_part(trainee *t, const side *s, node_id id, on_tensor do_it, vo
 		at += part->out;
 		if (bias && !n->w->bias[k])
 			continue;
-		part_name(n->w->name, k, bias, name, sizeof name);
+		snprintf(name, sizeof name, "gradient.%s", bias ? n->w->bias_name[k] : part->name);
 		do_it(t, name, (float *)(uintptr_t)(bias ? (const void *)n->w->bias[k] : part->data), &mine, part->turned && !bias, user);
 	}
 }
@@ -348,8 +329,9 @@ static void add_sequence(trainee *t, text_run *r, int32_t i, int32_t *feature)
 	int64_t image = t->m->self.f->image_token ? t->m->self.f->image_token(t->m->self.config) : -1;
 	for (int32_t k = 0; k < (int32_t)ids.shape[1]; k++) {
 		int64_t id = ((const int64_t *)ids.data)[k], label = ((const int64_t *)labels.data)[k];
-		if (label >= 0 && k) {
-			r->picked[r->picked_count] = (int32_t)r->table.rows - 1;
+		bool apart = t->m->self.f->build_encoder; /* its labels stand at the rows that are to say them */
+		if (label >= 0 && (k || apart)) {
+			r->picked[r->picked_count] = (int32_t)r->table.rows - !apart;
 			r->target[r->picked_count++] = (int32_t)label;
 		}
 		tokens_add(&r->table, id == image ? TOKEN_IMAGE : TOKEN_TEXT, i, k, -1, id == image ? (*feature)++ : (int32_t)id);
@@ -391,9 +373,9 @@ static void text_side(trainee *t, side *s, text_run *r, int64_t features)
 	must(tokens_new(&t->mem, ROOM, &r->table, &err), &err);
 	for (int32_t i = 0; i < SEQUENCES; i++)
 		add_sequence(t, r, i, &feature);
-	check(feature == features, "%s: %d placeholders, %lld rows of pictures", t->name, feature, (long long)features);
+	check(feature == features || t->m->self.f->build_encoder, "%s: %d placeholders, %lld rows of pictures", t->name, feature, (long long)features);
 	int64_t rows = r->table.rows, base[TOKEN_KINDS] = {0, w->vocabulary, -1, -1, -1};
-	must(tokens_map_sources(&t->mem, &r->table, base, w->vocabulary + features, &r->source, &err), &err);
+	must(tokens_map_sources(&t->mem, &r->table, base, w->vocabulary + (t->m->self.f->build_encoder ? 0 : features), &r->source, &err), &err);
 	must(tokens_map_pick(&t->mem, r->picked, r->picked_count, rows, &r->pick, &err), &err);
 	text_places(t, r, w);
 	must(net_new(&s->n, NULL, (net_size){.rows = rows, .features = features, .picked = r->picked_count}, (net_wants){.train = true}, &err), &err);
@@ -542,6 +524,138 @@ static void train_towers(const char *name, const char *cpu, int threads, float l
 	trainee_close(&t);
 }
 
+/* ------------------------------------------------------------------------------------------------ encoder and decoder */
+/* A weight of both nets has the sum of two gradients: they are gathered by name first. */
+enum { GATHERED = 64 };
+typedef struct gathered {
+	int32_t count;
+	struct {
+		char name[320];
+		float *sum;
+		plan_rows rows;
+		bool turned;
+	} at[GATHERED];
+} gathered;
+
+static void gather(trainee *t, const char *name, float *values, const plan_rows *g, bool turned, void *user)
+{
+	gathered *all = user;
+	int32_t i = 0;
+	(void)values;
+	while (i < all->count && strcmp(all->at[i].name, name))
+		i++;
+	if (!check(i < GATHERED, "%s: more than %d parameters", t->name, GATHERED))
+		return;
+	if (i == all->count) {
+		snprintf(all->at[i].name, sizeof all->at[i].name, "%s", name);
+		all->at[i].sum = arena_zero(&t->mem, (size_t)(g->rows * g->width), sizeof(float));
+		all->at[i].rows = (plan_rows){all->at[i].sum, g->rows, g->width, g->width};
+		all->at[i].turned = turned;
+		all->count++;
+	}
+	for (int64_t r = 0; r < g->rows; r++)
+		for (int64_t c = 0; c < g->width; c++)
+			all->at[i].sum[r * g->width + c] += g->data[r * g->stride + c];
+}
+
+/* All prompts through the encoder, its rows seeded. row [SEQUENCES + 1]. */
+static void encoder_side(trainee *t, side *s, int32_t *row)
+{
+	rebus_error err = {0};
+	sequence *list;
+	tokens *table = arena_get(&t->mem, 1, sizeof *table);
+	rowmap *source = arena_get(&t->mem, 1, sizeof *source);
+	layout *self = arena_get(&t->mem, 1, sizeof *self);
+	int64_t base[TOKEN_KINDS] = {0, -1, -1, -1, -1};
+	must(sequences_make(t->prompts, SEQUENCES, &t->mem, &list, &err), &err);
+	must(tokens_new(&t->mem, 400, table, &err), &err);
+	int32_t *order = arena_zero(&t->mem, 400, 3 * sizeof *order);
+	for (int32_t i = 0; i < SEQUENCES; i++) {
+		row[i] = (int32_t)table->rows;
+		for (int32_t k = 0; k < list[i].count; k++) {
+			order[3 * table->rows] = k;
+			tokens_add(table, TOKEN_TEXT, i, k, -1, list[i].ids[k]);
+		}
+	}
+	row[SEQUENCES] = (int32_t)table->rows;
+	must(tokens_map_sources(&t->mem, table, base, t->m->text.f->words(t->m->text.config)->vocabulary, source, &err), &err);
+	must(tokens_layout(&t->mem, table, false, self, &err), &err);
+	*s = (side){0};
+	must(net_new(&s->n, NULL, (net_size){.rows = table->rows}, (net_wants){.train = true}, &err), &err);
+	t->m->self.f->build_encoder(&s->n, t->m);
+	const net_output *o = net_find(&s->n, "encoder_last_hidden_state");
+	s->out = o ? o->node : 0;
+	const node *n = graph_node(s->n.g, s->out);
+	s->seed = graph_input(s->n.g, "seed", n->rows, n->width, &s->seed_at);
+	side_plan(t, s);
+	net_run run = {.table = table, .source = source, .self = self, .order = order};
+	must(net_feed(&s->n, &run, &t->mem, &s->f, &err), &err);
+}
+
+/* What text_side does not know: the encoder's rows, and the places of the rows. */
+static void join(trainee *t, side *text, text_run *r, const int32_t *row)
+{
+	rebus_error err = {0};
+	layout *cross = arena_get(&t->mem, 1, sizeof *cross);
+	int32_t *order = arena_zero(&t->mem, (size_t)r->table.rows, 3 * sizeof *order);
+	for (int64_t i = 0; i < r->table.rows; i++)
+		order[3 * i] = r->table.order[i];
+	must(tokens_layout_across(&t->mem, &r->table, row, cross, &err), &err);
+	text->f.at[text->n.cross] = cross;
+	text->f.at[text->n.order] = order;
+}
+
+static void copy_rows(plan_rows x, float *to)
+{
+	for (int64_t i = 0; i < x.rows; i++)
+		memcpy(to + i * x.width, x.data + i * x.stride, (size_t)x.width * sizeof *to);
+}
+
+static void train_apart(const char *name, const char *cpu, int threads, float losses[STEPS])
+{
+	trainee t;
+	side encoder, text;
+	text_run r;
+	int32_t row[SEQUENCES + 1];
+	static gathered all;
+	if (!trainee_open(&t, name, cpu, threads))
+		return;
+	encoder_side(&t, &encoder, row);
+	int64_t width = graph_node(encoder.n.g, encoder.out)->width;
+	float *seed = arena_zero(&t.mem, (size_t)(row[SEQUENCES] * width), sizeof *seed), *seen = arena_get(&t.mem, (size_t)(row[SEQUENCES] * width), sizeof *seen);
+	encoder.f.at[encoder.seed_at] = seed;
+	text_side(&t, &text, &r, row[SEQUENCES]);
+	join(&t, &text, &r, row);
+	text.f.at[text.n.features_in] = seen;
+	node_id d = graph_gradient_of(text.n.g, text.n.given);
+	float rate = *(const float *)wanted(&t, "rate").data;
+	check(d > 0, "%s: no gradient of the encoder's rows", t.name);
+	for (int k = 0; k < STEPS && d; k++) {
+		side_run(&t, &encoder);
+		copy_rows(plan_output(encoder.p, encoder.out), seen);
+		side_run(&t, &text);
+		copy_rows(plan_output(text.p, d), seed);
+		side_run(&t, &encoder);
+		t.losses[k] = plan_output(text.p, text.out).data[0];
+		if (!k) {
+			comparison c = comparison_begin(&t);
+			all.count = 0;
+			each_tensor(&t, &encoder, gather, &all);
+			each_tensor(&t, &text, gather, &all);
+			for (int32_t i = 0; i < all.count; i++)
+				compare(&t, all.at[i].name, NULL, &all.at[i].rows, all.at[i].turned, &c);
+			comparison_end(&t, &c);
+		}
+		each_tensor(&t, &encoder, descend, &rate);
+		each_tensor(&t, &text, descend, &rate);
+	}
+	compare_losses(&t);
+	memcpy(losses, t.losses, sizeof t.losses);
+	side_end(&text);
+	side_end(&encoder);
+	trainee_close(&t);
+}
+
 int main(int argc, char **argv)
 {
 	static const char *const levels[] = {"portable", "avx2", "avx512"};
@@ -569,6 +683,7 @@ int main(int argc, char **argv)
 		{"gemma3-train", train_text},
 		{"phi3-train", train_text},
 		{"opt-train", train_text},
+		{"t5-train", train_apart},
 	};
 	for (size_t i = 0; i < COUNT_OF(train); i++)
 		for (size_t v = 0; v < COUNT_OF(levels); v++) {
