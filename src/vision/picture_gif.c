@@ -16,7 +16,8 @@
  *   - Bytes between blocks that are neither ! , nor ; are skipped.
  *
  * Later frames are laid over what is there, after the one before was disposed of: left, replaced by its transparency or the
- * background colour, or taken back.
+ * background colour, or taken back. (Where only the first is grey, Pillow 13 takes the next one's indices for greys; here they
+ * have their colours. Frames that reach beyond the first one's screen are refused.)
  */
 #include "vision/picture.h"
 

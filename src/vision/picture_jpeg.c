@@ -182,6 +182,7 @@ static rebus_status read_picture(reader *r, arena *a, const picture_source *in, 
 			for (int32_t x = 0; x < p->width; x++)
 				picture_cmyk(row + 4 * (size_t)x, true, to + 3 * (size_t)x);
 	}
+	jpeg_finish_decompress(d); /* a file may end before its end marker, but not go on with a wrong one */
 	arena_release(a, here);
 done:
 	return status;

@@ -32,6 +32,9 @@ typedef struct {
 	jmp_buf jump;
 	bool dry, bad_data;
 	char text[128];
+	uint8_t *raw;     /* the row being read, or of an interlaced picture all rows */
+	png_uint_32 y;    /* its number */
+	arena_mark before; /* raw */
 } reader;
 
 typedef struct {
@@ -180,21 +183,33 @@ static void convert_row(const form *f, const uint8_t *in, uint8_t *out)
 static rebus_status read_rows(reader *r, arena *a, const form *f, const char *name, picture *p, rebus_error *err)
 {
 	bool all = f->interlace != PNG_INTERLACE_NONE;
-	arena_mark here = arena_here(a);
 	size_t n;
-	uint8_t *raw = size_mul(f->raw, all ? f->height : 1, &n) ? arena_zero(a, n, 1) : NULL;
-	if (!raw)
+	r->before = arena_here(a);
+	r->raw = size_mul(f->raw, all ? f->height : 1, &n) ? arena_zero(a, n, 1) : NULL;
+	if (!r->raw)
 		return error_memory(err, name);
 	int passes = png_set_interlace_handling(r->png);
 	for (int pass = 0; pass < passes; pass++)
-		for (png_uint_32 y = 0; y < f->height; y++) {
-			uint8_t *row = all ? raw + (size_t)y * f->raw : raw;
+		for (r->y = 0; r->y < f->height; r->y++) {
+			uint8_t *row = all ? r->raw + (size_t)r->y * f->raw : r->raw;
 			png_read_row(r->png, row, NULL);
 			if (pass == passes - 1)
-				convert_row(f, row, p->pixels + (size_t)y * f->width * (size_t)f->planes);
+				convert_row(f, row, p->pixels + (size_t)r->y * f->width * (size_t)f->planes);
 		}
-	arena_release(a, here);
+	arena_release(a, r->before);
 	return REBUS_OK;
+}
+
+/* The file ends after the last pixel but before the end of the stream: the rows are there, the last ones not yet converted. */
+static bool only_end_missing(reader *r, arena *a, const form *f, const picture *p)
+{
+	bool all = f->interlace != PNG_INTERLACE_NONE;
+	if (!r->dry || !r->raw || (all ? png_get_current_pass_number(r->png) < 7 : png_get_current_row_number(r->png) < f->height))
+		return false;
+	for (; r->y < f->height; r->y++)
+		convert_row(f, all ? r->raw + (size_t)r->y * f->raw : r->raw, p->pixels + (size_t)r->y * f->width * (size_t)f->planes);
+	arena_release(a, r->before);
+	return true;
 }
 
 static rebus_status jumped(const reader *r, const char *name, rebus_error *err)
@@ -211,7 +226,7 @@ static rebus_status read_picture(reader *r, arena *a, form *f, const picture_sou
 	rebus_status status = REBUS_OK;
 	const char *name = in->name;
 	if (setjmp(r->jump))
-		return jumped(r, name, err);
+		return only_end_missing(r, a, f, p) ? REBUS_OK : jumped(r, name, err);
 	png_set_read_fn(r->png, r, feed);
 	png_set_crc_action(r->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
 	png_set_user_limits(r->png, (png_uint_32)in->limits.side, (png_uint_32)in->limits.side);

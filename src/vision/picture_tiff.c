@@ -14,10 +14,13 @@
  *                                                         0 first              RGB         3
  *   3 palette        unsigned        1, 2, 4, 8; 8 8      -; 0; 2              P; P; PA    3; 3; 4
  *   5 inks           unsigned        8 or 16, 4 times     (0 and 0 0 at 8)     CMYK        3
- *   6 YCbCr          unsigned        8 8 8                -                    RGB         3    by libtiff, or libjpeg in it
+ *   6 YCbCr          unsigned        8 8 8                -                    RGB         3    by libtiff, or libjpeg in it;
+ *                                                                                               here if raw, as Pillow does
  *
  * Everything else is refused as Pillow refuses it, and CIELab (8), which the reference converts by a colour profile.
- * One difference is on purpose: uncompressed planes of 16 bits, of which Pillow 13 reads bytes as if they were samples.
+ * On purpose these are read rightly where Pillow 13 has them wrong: uncompressed separate planes of 16 bits, of which it takes
+ * bytes for samples; subsampled YCbCr without compression; compressed I and F in big-endian files, whose bytes it exchanges
+ * twice; big-endian BigTIFF, which it refuses.
  *
  * The first picture of a file is read. Memory: one strip or tile, checked, and libtiff's own allocations, each limited.
  */
@@ -27,6 +30,8 @@
 #include <string.h>
 
 #include <tiffio.h>
+
+enum { BLOCK = 16 << 20 }; /* bytes of a tile that any picture may have */
 
 typedef struct {
 	const picture_source *in;
@@ -38,7 +43,7 @@ typedef struct {
 	uint16_t photometric, compression, planar, sample_format, bits, samples, extras, extra[8], fill_order;
 	const char *mode;
 	int channels;
-	bool inverted, premultiplied, invented, by_libtiff; /* by_libtiff: colours too */
+	bool inverted, premultiplied, invented, ycc, by_libtiff; /* by_libtiff: colours too */
 	uint16_t *red, *green, *blue;             /* palette */
 } reader;
 
@@ -127,20 +132,30 @@ static bool only_unspecified(const reader *r, int from)
 	return true;
 }
 
-/* Whether the file itself has a tag: libtiff invents some. Entries of 12 or 20 bytes follow the directory's count. */
-static bool has_tag(const reader *r, uint16_t tag)
+/*
+ * A tag's value, low 16 bits, as the file itself has it: libtiff invents and corrects some. -1: not there; 65535: neither
+ * a short nor a long
+ */
+static int raw_tag(const reader *r, uint16_t tag)
 {
 	const uint8_t *p = r->in->bytes;
 	bool big = TIFFIsBigEndian(r->tiff), wide = p[2] == 43 || p[3] == 43;
 	uint64_t at = TIFFCurrentDirOffset(r->tiff), size = r->in->size, count = 0, n = wide ? 8 : 2, entry = wide ? 20 : 12;
 	if (at > size || size - at < n)
-		return false;
+		return -1;
 	for (uint64_t i = 0; i < n; i++)
 		count = count << 8 | p[at + (big ? i : n - 1 - i)];
-	for (at += n; count && size - at >= entry; count--, at += entry)
-		if ((big ? p[at] << 8 | p[at + 1] : p[at + 1] << 8 | p[at]) == tag)
-			return true;
-	return false;
+	for (at += n; count && size - at >= entry; count--, at += entry) {
+		const uint8_t *value = p + at + entry - (wide ? 8 : 4);
+		if ((big ? p[at] << 8 | p[at + 1] : p[at + 1] << 8 | p[at]) != tag)
+			continue;
+		int type = p[at + (big ? 3 : 2)];
+		if (type != TIFF_SHORT && type != TIFF_LONG)
+			return UINT16_MAX;
+		value += big && type == TIFF_LONG ? 2 : 0;
+		return big ? value[0] << 8 | value[1] : value[1] << 8 | value[0];
+	}
+	return -1;
 }
 
 static void read_fields(reader *r)
@@ -159,13 +174,15 @@ static void read_fields(reader *r)
 	TIFFGetFieldDefaulted(r->tiff, TIFFTAG_EXTRASAMPLES, &extras, &extra);
 	for (int i = 0; i < extras && i < 8; i++)
 		r->extra[i] = extra[i];
-	r->extras = has_tag(r, TIFFTAG_EXTRASAMPLES) ? extras : 0;
+	r->extras = raw_tag(r, TIFFTAG_EXTRASAMPLES) < 0 ? 0 : extras;
 	if (r->planar == PLANARCONFIG_SEPARATE && r->extras && r->extras < r->samples && only_unspecified(r, 0)) {
 		r->samples -= r->extras; /* planes that nobody needs */
 		r->extras = 0;
 	}
 	/* what libtiff takes for premultiplied where the file is silent, and Pillow with it */
 	r->invented = r->planar == PLANARCONFIG_SEPARATE && extras && !extra[0] && r->compression != COMPRESSION_NONE;
+	if (raw_tag(r, TIFFTAG_PHOTOMETRIC) >= 0)
+		r->photometric = (uint16_t)raw_tag(r, TIFFTAG_PHOTOMETRIC);
 	if (r->compression == COMPRESSION_OJPEG)
 		r->photometric = PHOTOMETRIC_YCBCR;
 }
@@ -313,6 +330,17 @@ static void divide(uint8_t p[4])
 		p[c] = !p[3] ? 0 : p[3] == 255 ? p[c] : clip(p[c] * 255 / p[3]);
 }
 
+/* JFIF's conversion in Pillow's integers of 6 extra bits, whose tables are rounded toward zero after adding a half */
+static void make_rgb(uint8_t p[3])
+{
+	int y = p[0], cb = p[1] - 128, cr = p[2] - 128;
+	int red = (int)(1.402 * 64 * cr + 0.5), blue = (int)(1.772 * 64 * cb + 0.5);
+	int green = (int)(-0.34414 * 64 * cb + 0.5) + (int)(-0.71414 * 64 * cr + 0.5);
+	p[0] = clip(y + (red >> 6));
+	p[1] = clip(y + (green >> 6));
+	p[2] = clip(y + (blue >> 6));
+}
+
 static uint8_t high(const reader *r, const uint8_t *row, size_t i)
 {
 	uint32_t v = sample(row, i, r->bits);
@@ -345,6 +373,8 @@ static void convert(const reader *r, const uint8_t *row, size_t count, uint8_t *
 				out[c] = high(r, row, first + c);
 			if (r->premultiplied)
 				divide(out);
+			if (r->ycc)
+				make_rgb(out);
 		}
 	}
 }
@@ -378,17 +408,24 @@ static rebus_status find_blocks(const reader *r, arena *a, int planes, blocks *b
 	if (odd || b->bytes < 1 || !b->width || !b->height || b->row < need || b->bytes / b->row < (b->height < r->height ? b->height : r->height))
 		return error_set(err, REBUS_FORMAT, "%s: TIFF %ss of %lld bytes in rows of %lld, expected %u rows of %lld", r->in->name,
 		                 b->tiled ? "tile" : "strip", (long long)b->bytes, (long long)b->row, (unsigned)b->height, (long long)need);
-	if ((size_t)b->bytes > r->in->limits.memory)
-		return error_set(err, REBUS_LIMIT, "%s: TIFF %ss of %lld bytes, more than the limit of %zu", r->in->name,
-		                 b->tiled ? "tile" : "strip", (long long)b->bytes, r->in->limits.memory);
+	/* a tile may be larger than the picture, but there is no reason to be much larger */
+	int64_t picture = (((int64_t)r->width * r->bits * r->samples + 7) / 8) * r->height, most = int_max(4 * picture, BLOCK);
+	if (b->bytes > most || (size_t)b->bytes > r->in->limits.memory)
+		return error_set(err, REBUS_LIMIT, "%s: TIFF %ss of %lld bytes for a picture of %lld, more than the limit of %lld", r->in->name,
+		                 b->tiled ? "tile" : "strip", (long long)b->bytes, (long long)picture,
+		                 (long long)int_min(most, (int64_t)(r->in->limits.memory / 2)));
 	b->data = arena_zero(a, (size_t)b->bytes, 1);
 	return b->data ? REBUS_OK : error_memory(err, r->in->name);
 }
 
 static rebus_status read_block(reader *r, const blocks *b, uint32_t x, uint32_t y, int plane, rebus_error *err)
 {
-	tmsize_t n = b->tiled ? TIFFReadTile(r->tiff, b->data, x, y, 0, (uint16_t)plane)
-	                      : TIFFReadEncodedStrip(r->tiff, TIFFComputeStrip(r->tiff, y, (uint16_t)plane), b->data, b->bytes);
+	uint32_t number = b->tiled ? TIFFComputeTile(r->tiff, x, y, 0, (uint16_t)plane) : TIFFComputeStrip(r->tiff, y, (uint16_t)plane);
+	if (!TIFFGetStrileByteCount(r->tiff, number)) /* libtiff would read an uncompressed one from the start of the file */
+		return error_set(err, REBUS_FORMAT, "%s: TIFF cannot be decoded: %s %u has no bytes", r->in->name, b->tiled ? "tile" : "strip",
+		                 (unsigned)number);
+	tmsize_t n = b->tiled ? TIFFReadEncodedTile(r->tiff, number, b->data, b->bytes)
+	                      : TIFFReadEncodedStrip(r->tiff, number, b->data, b->bytes);
 	return n < 0 ? undecodable(r, err) : REBUS_OK;
 }
 
@@ -478,10 +515,16 @@ static rebus_status read_picture(reader *r, arena *a, picture *p, int *orientati
 	TRY(picture_check(r->in, r->width, r->height, 1, err));
 	TRY(choose_mode(r, err));
 	if (r->photometric == PHOTOMETRIC_YCBCR && r->samples == 3) {
-		r->by_libtiff = r->compression != COMPRESSION_JPEG || r->planar != PLANARCONFIG_CONTIG;
-		if (!r->by_libtiff)
+		uint16_t wide = 2, high = 2;
+		TIFFGetFieldDefaulted(r->tiff, TIFFTAG_YCBCRSUBSAMPLING, &wide, &high);
+		bool contiguous = r->planar == PLANARCONFIG_CONTIG;
+		r->ycc = r->compression == COMPRESSION_NONE && wide == 1 && high == 1 && contiguous;
+		r->by_libtiff = !r->ycc && !(r->compression == COMPRESSION_JPEG && contiguous);
+		if (!r->by_libtiff && !r->ycc)
 			TIFFSetField(r->tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
 	}
+	if (r->compression == COMPRESSION_ADOBE_DEFLATE || r->compression == COMPRESSION_DEFLATE) /* libdeflate differs on damage */
+		TIFFSetField(r->tiff, TIFFTAG_DEFLATE_SUBCODEC, DEFLATE_SUBCODEC_ZLIB);
 	TRY(picture_new(a, r->in, r->width, r->height, r->channels, 4, r->mode, p, err));
 	*orientation = orientation_of(r);
 	arena_mark here = arena_here(a);
