@@ -8,6 +8,7 @@ import struct
 import zlib
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 
 from make_pictures import bmp, bmp_rows, chunk, exif, frame_header, png, save, xmp
@@ -229,6 +230,11 @@ def boxes():
     add("bomb.avif", "AVIF", "format", "AVIF", edit(data, at, struct.pack(">II", 60000, 60000)))
     add("brand.avif", "AVIF", "format", "AVIF", data[:32])
     add("noise.avif", "AVIF", "format", "AVIF", edit(data, len(data) // 2, b"\xff" * 60))
+    pillow_heif.register_heif_opener()
+    data = save(small("RGB", 40, 40), "HEIF", quality=60)
+    add("still.heic", "HEIC", "ok", "", data)
+    cuts("still", "HEIC", data, "HEIC", (0.2, 0.6, 0.9))
+    add("sides.heic", "HEIC", "ok", "", edit(data, data.index(b"ispe") + 8, struct.pack(">II", 900000, 900000)))
     add("brand.heic", "HEIC", "format", "HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40))
     add("no_items.heic", "HEIC", "format", "HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\0\0\0\x08meta")
     add("endless_box.heic", "HEIC", "format", "HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\xff\xff\xff\xffmeta" + bytes(200))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """make_pictures.py - pictures of every format and mode, what Pillow and transformers make of them, and hostile files.
 
-    make_pictures.py make                    writes pictures/, hostile/ and their lists (Pillow, numpy, scikit-image, tifffile)
+    make_pictures.py make                    writes pictures/, hostile/ and their lists (numpy, scikit-image, tifffile, pillow-heif)
     make_pictures.py verify                  recomputes pictures.txt from the files that are there (Pillow)
     make_pictures.py random N SEED FOLDER    writes N encodings of random crops, one in five cut short or damaged
     make_pictures.py compare PROGRAM FILE... decodes them with PROGRAM (check_pictures) and with Pillow, and counts

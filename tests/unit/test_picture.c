@@ -169,9 +169,9 @@ static void test_not_pictures(void **state)
 	optional("II*\0....", 8, "TIFF", "libtiff");
 	optional("MM\0*....", 8, "TIFF", "libtiff");
 	optional("\0\0\0\x1c" "ftypavif", 12, "AVIF", "libavif");
-	optional("\0\0\0\x1c" "ftypmif1\0\0\0\0mif1avif", 28, "AVIF", "libavif");
+	optional("\0\0\0\x1c" "ftypmif1\0\0\0\0mif1avif", 24, "AVIF", "libavif");
 	optional("\0\0\0\x1c" "ftypheic", 12, "HEIC", "libheif");
-	optional("\0\0\0\x1c" "ftypmif1\0\0\0\0mif1heic", 28, "HEIC", "libheif");
+	optional("\0\0\0\x1c" "ftypmif1\0\0\0\0mif1heic", 24, "HEIC", "libheif");
 	refused("<!DOCTYPE html>", 15, NULL, REBUS_FORMAT, "HTML");
 	refused("version https://git-lfs.github.com/spec/v1\n", 43, NULL, REBUS_FORMAT, "LFS");
 	refused("hello", 5, NULL, REBUS_FORMAT, "not a picture");
