@@ -271,20 +271,10 @@ rebus_status rebus_prompt_image_rgb(rebus_prompt *p, const uint8_t *rgb, int32_t
 	return process(p, &pic, "picture", err);
 }
 
-rebus_status prompt_grid(const rebus_model *m, arena *a, const picture *in, grid_picture *out, rebus_error *err)
+rebus_status prompt_picture(rebus_prompt *p, const picture *in, const char *name, rebus_error *err)
 {
-	const tower_shape *t = m->vision.f ? m->vision.f->tower(m->vision.config) : NULL;
-	rebus_prompt p = {.m = m, .positions = t ? t->resample : GRID_NONE};
-	rebus_status status = reads_pictures(&p, err);
-	if (status)
-		return status;
-	grid_picture g = {.positions = p.positions};
-	status = vision_prepare(a, m->k, m->pictures, in, VISION_TORCHVISION, NULL, &g.px, err);
-	if (!status)
-		status = make_grid(&p, &g, err);
-	if (!status)
-		*out = g;
-	return status;
+	rebus_status status = reads_pictures(p, err);
+	return status ? status : process(p, in, name, err);
 }
 
 int32_t prompt_texts(const rebus_prompt *p)

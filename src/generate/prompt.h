@@ -33,6 +33,7 @@ typedef struct grid_picture { /* a processed picture and its patch grid */
 
 struct rebus_prompt {
 	const rebus_model *m;
+	bool listed; /* templates get every content as a list of pieces, also where all is text */
 	arena mem;
 	rebus_prompt_options options;
 	grid_method positions;
@@ -54,6 +55,8 @@ typedef struct sequence {
 rebus_status prompt_new(const rebus_model *m, const rebus_prompt_options *options, const rebus_allocator *from, rebus_prompt **out, rebus_error *err);
 /* The one sequence of a model that generates; rows of picture p are feature_rows[p] many. */
 rebus_status prompt_sequence(const rebus_prompt *p, arena *a, const int64_t *feature_rows, sequence *out, rebus_error *err);
+/* The same without the words that ask for an answer: the conversation as it stands. */
+rebus_status prompt_conversation(const rebus_prompt *p, arena *a, const int64_t *feature_rows, sequence *out, rebus_error *err);
 /* A text of an encoder, cut to the longest the tokenizer states, unless whole. */
 rebus_status prompt_text_ids(const rebus_prompt *p, arena *a, const piece *t, bool whole, sequence *out, rebus_error *err);
 int32_t prompt_texts(const rebus_prompt *p);
@@ -61,8 +64,8 @@ int32_t prompt_texts(const rebus_prompt *p);
 rebus_status prompt_pair(rebus_prompt *p, const char *text, size_t size, rebus_error *err);
 /* Adds values that are processed already ([channels, height, width], copied). padded: of grid_picture. */
 rebus_status prompt_add_pixels(rebus_prompt *p, const float *data, int32_t channels, int32_t height, int32_t width, int32_t padded, rebus_error *err);
-/* A decoded picture as a run reads it, without a prompt; its values lie in a. */
-rebus_status prompt_grid(const rebus_model *m, arena *a, const picture *in, grid_picture *out, rebus_error *err);
+/* A decoded picture; read, not kept. */
+rebus_status prompt_picture(rebus_prompt *p, const picture *in, const char *name, rebus_error *err);
 /* How many rows the features of a picture have, by the family's pick rule. */
 int64_t prompt_feature_rows(const rebus_model *m, const grid_picture *g);
 

@@ -65,7 +65,7 @@ static rebus_status item_value(arena *a, const piece *x, template_value *out, re
 	return status;
 }
 
-/* The content of message number `message`: a string if all is text, else the list of pieces. */
+/* The content of message number `message`: a string if all is text (unless the prompt says otherwise), else the list of pieces. */
 static rebus_status content_value(const rebus_prompt *p, arena *a, int32_t message, bool drop_images, template_value *out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
@@ -84,7 +84,7 @@ static rebus_status content_value(const rebus_prompt *p, arena *a, int32_t messa
 		buf_add(&joined, x->text, x->size);
 	}
 	TRY(buf_check(&joined, err, "a message"));
-	*out = all_text ? template_text(a, joined.data ? joined.data : "", joined.size) : list;
+	*out = all_text && !p->listed ? template_text(a, joined.data ? joined.data : "", joined.size) : list;
 done:
 	buf_free(&joined);
 	return status;
@@ -121,7 +121,7 @@ static rebus_status special_tokens(const rebus_model *m, arena *a, template_valu
 	return s ? template_dict_set(a, *out, "image_token", template_text(a, s, strlen(s)), err) : REBUS_OK;
 }
 
-static rebus_status chat_text(const rebus_prompt *p, buf *out, rebus_error *err)
+static rebus_status chat_text(const rebus_prompt *p, bool ask, buf *out, rebus_error *err)
 {
 	rebus_status status;
 	arena a;
@@ -134,7 +134,7 @@ static rebus_status chat_text(const rebus_prompt *p, buf *out, rebus_error *err)
 		TRY(message_value(p, &a, 0, drop, messages, err));
 	for (int32_t r = 1; r <= p->role_count; r++)
 		TRY(message_value(p, &a, r, drop, messages, err));
-	template_chat_call call = {.messages = messages, .add_generation_prompt = true};
+	template_chat_call call = {.messages = messages, .add_generation_prompt = ask};
 	TRY(special_tokens(p->m, &a, &call.tokens, err));
 	TRY(template_chat(p->m->chat, &a, &call, out, err));
 done:
@@ -215,7 +215,7 @@ static rebus_status expand(const rebus_prompt *p, arena *a, const ids *list, con
 	return status;
 }
 
-rebus_status prompt_sequence(const rebus_prompt *p, arena *a, const int64_t *feature_rows, sequence *out, rebus_error *err)
+static rebus_status one_sequence(const rebus_prompt *p, bool ask, arena *a, const int64_t *feature_rows, sequence *out, rebus_error *err)
 {
 	rebus_status status;
 	buf text;
@@ -228,7 +228,7 @@ rebus_status prompt_sequence(const rebus_prompt *p, arena *a, const int64_t *fea
 		status = error_set(err, REBUS_MISUSE, "messages: %s has no chat template", p->m->folder);
 		goto done;
 	}
-	TRY(chat ? chat_text(p, &text, err) : raw_text(p, &text, err));
+	TRY(chat ? chat_text(p, ask, &text, err) : raw_text(p, &text, err));
 	TRY(buf_check(&text, err, "a prompt"));
 	bool special = !chat || (p->m->vision.f && !begins_with_first_token(p->m, &text));
 	TRY(text_encode(p->m->words, text.data ? text.data : "", text.size, special && !p->options.bare, &list, err));
@@ -238,6 +238,16 @@ done:
 	buf_free(&text);
 	ids_free(&list);
 	return status;
+}
+
+rebus_status prompt_sequence(const rebus_prompt *p, arena *a, const int64_t *feature_rows, sequence *out, rebus_error *err)
+{
+	return one_sequence(p, true, a, feature_rows, out, err);
+}
+
+rebus_status prompt_conversation(const rebus_prompt *p, arena *a, const int64_t *feature_rows, sequence *out, rebus_error *err)
+{
+	return one_sequence(p, false, a, feature_rows, out, err);
 }
 
 /* Padding that the model was trained to read: up to `most` ids, on the tokenizer's side. */

@@ -259,6 +259,10 @@ plan_count plan_counts(const plan *p);
  * with CANCELLED; may be NULL.
  */
 rebus_status plan_run(plan *p, const feed *f, const rebus_runner *runner, bool (*stop)(void *), void *user, rebus_error *err);
+/* How many steps, in the order they run, compute nodes up to this one; and a run of steps [first, last) only, the others' rows as they are. */
+int32_t plan_steps_until(const plan *p, node_id id);
+rebus_status plan_run_steps(plan *p, const feed *f, int32_t first, int32_t last, const rebus_runner *runner, bool (*stop)(void *), void *user,
+                            rebus_error *err);
 plan_rows plan_output(const plan *p, node_id id); /* a kept node after a run */
 void plan_profile(plan *p, bool on);              /* measure each step of the runs from now on */
 typedef struct plan_step_info {

@@ -38,6 +38,7 @@ struct plan {
 	/* while running */
 	bool (*stop)(void *);
 	void *stop_user;
+	int32_t begin;
 	_Atomic int32_t end; /* steps before this one are run; lowered by member 0 when the caller stops */
 };
 

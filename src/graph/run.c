@@ -223,7 +223,7 @@ static void work(void *arg, int index)
 	plan *p = arg;
 	void *scratch = p->scratch + (size_t)index * p->scratch_each;
 	double t = p->profile && !index ? time_now() : 0;
-	for (int32_t i = 0; i < atomic_load(&p->end); i++) {
+	for (int32_t i = p->begin; i < atomic_load(&p->end); i++) {
 		const step *s = &p->steps[i];
 		while (index == 0 || s->tasks > 1) {
 			int64_t task = atomic_fetch_add_explicit(&p->next[i], 1, memory_order_relaxed);
@@ -232,7 +232,7 @@ static void work(void *arg, int index)
 			s->op->forward(s, task, scratch);
 		}
 		if (meets_after(p, i)) {
-			if (index == 0 && p->stop && i + 1 < p->step_count && p->stop(p->stop_user))
+			if (index == 0 && p->stop && i + 1 < atomic_load(&p->end) && p->stop(p->stop_user))
 				atomic_store(&p->end, i + 1); /* whoever still asks whether to start this step is told yes */
 			barrier_wait(p->meet);
 		}
@@ -244,7 +244,21 @@ static void work(void *arg, int index)
 	}
 }
 
+int32_t plan_steps_until(const plan *p, node_id id)
+{
+	int32_t n = 0;
+	while (n < p->step_count && p->steps[n].id <= id)
+		n++;
+	return n;
+}
+
 rebus_status plan_run(plan *p, const feed *f, const rebus_runner *runner, bool (*stop)(void *), void *user, rebus_error *err)
+{
+	return plan_run_steps(p, f, 0, p->step_count, runner, stop, user, err);
+}
+
+rebus_status plan_run_steps(plan *p, const feed *f, int32_t first, int32_t last, const rebus_runner *runner, bool (*stop)(void *), void *user,
+                            rebus_error *err)
 {
 	if (runner->threads != p->threads)
 		return error_set(err, REBUS_MISUSE, "a plan for %d threads is run by %d", p->threads, runner->threads);
@@ -257,14 +271,15 @@ rebus_status plan_run(plan *p, const feed *f, const rebus_runner *runner, bool (
 		return status;
 	p->stop = stop;
 	p->stop_user = user;
-	atomic_store(&p->end, p->step_count);
+	p->begin = first;
+	atomic_store(&p->end, last);
 	runner->run(runner->user, work, p);
 	int32_t end = atomic_load(&p->end);
 	p->count.runs++;
-	p->count.steps += end;
-	for (int32_t i = 0; i < end; i++)
+	p->count.steps += end - first;
+	for (int32_t i = first; i < end; i++)
 		p->count.products += p->steps[i].op->products;
-	return end == p->step_count ? REBUS_OK : error_set(err, REBUS_CANCELLED, "stopped by the caller");
+	return end == last ? REBUS_OK : error_set(err, REBUS_CANCELLED, "stopped by the caller");
 }
 
 void plan_profile(plan *p, bool on)

@@ -6,25 +6,34 @@
 #include "train/augment.h"
 #include "train/crew.h"
 
-rebus_status loader_open(loader *l, const rebus_model *m, const recipe *r, const samples *set, const rebus_runner *team, bool training, arena *a,
-                         rebus_error *err)
+rebus_status loader_open(loader *l, const rebus_model *m, const recipe *r, const samples *set, const rebus_runner *team, bool training,
+                         prepare_item prepare, arena *a, rebus_error *err)
 {
-	*l = (loader){.m = m, .r = r, .set = set, .team = team, .shuffled = -1, .augments = training};
+	*l = (loader){.m = m, .r = r, .set = set, .team = team, .prepare = prepare, .shuffled = -1, .augments = training};
 	if (set->count > INT32_MAX / 4)
 		return error_set(err, REBUS_LIMIT, "%s: %lld samples, at most %d", set->name, (long long)set->count, INT32_MAX / 4);
 	l->members = arena_zero(a, (size_t)team->threads, sizeof *l->members);
+	l->items = arena_zero(a, (size_t)r->batch, sizeof *l->items);
 	l->order = training ? arena_get(a, (size_t)set->count, sizeof *l->order) : NULL;
-	if (!l->members || (training && !l->order))
+	if (!l->members || !l->items || (training && !l->order))
 		return error_memory(err, "samples");
 	for (int i = 0; i < team->threads; i++)
 		arena_init(&l->members[i], m->mem.from, 0);
 	return REBUS_OK;
 }
 
+static void forget(loader *l)
+{
+	for (int64_t i = 0; i < l->item_count; i++)
+		rebus_prompt_free(l->items[i].prompt);
+	l->item_count = 0;
+	for (int i = 0; l->members && i < l->team->threads; i++)
+		arena_release(&l->members[i], (arena_mark){0});
+}
+
 void loader_close(loader *l)
 {
-	for (int i = 0; l->members && i < l->team->threads; i++)
-		arena_free(&l->members[i]);
+	forget(l);
 }
 
 /* Fisher and Yates, drawn by seed and epoch. */
@@ -46,22 +55,25 @@ static void shuffle(loader *l, int64_t epoch)
 typedef struct reading {
 	loader *l;
 	int64_t epoch, first;
-	grid_picture *pictures; /* [count] */
-	int32_t *labels;
 	rebus_status *status;
 	rebus_error *errors;
 } reading;
 
-static rebus_status read_one(const reading *x, int64_t number, arena *a, grid_picture *out, int32_t *label, rebus_error *err)
+static rebus_status read_one(const reading *x, int64_t number, arena *a, item *it, rebus_error *err)
 {
 	const loader *l = x->l;
+	rebus_status status;
 	sample s;
-	rebus_status status = l->set->get(l->set, number, a, &s, err);
-	if (!status && l->augments)
-		status = augment_picture(l->r, (uint64_t)(x->epoch * l->set->count + number), a, &s.pic, err);
-	if (!status)
-		status = prompt_grid(l->m, a, &s.pic, out, err);
-	*label = s.label;
+	arena pixels;
+	arena_init(&pixels, l->m->mem.from, 0);
+	TRY(l->set->get(l->set, number, &pixels, &s, err));
+	it->label = s.label;
+	if (l->augments && s.pic.pixels)
+		TRY(augment_picture(l->r, (uint64_t)(x->epoch * l->set->count + number), &pixels, &s.pic, err));
+	TRY(rebus_prompt_new(l->m, NULL, &it->prompt, err));
+	TRY(l->prepare(l->m, &s, a, it, err));
+done:
+	arena_free(&pixels);
 	return status;
 }
 
@@ -69,22 +81,22 @@ static void read_task(void *arg, int64_t task, int member)
 {
 	const reading *x = arg;
 	int64_t at = x->first + task, number = x->l->order ? x->l->order[at] : at;
-	x->status[task] = read_one(x, number, &x->l->members[member], &x->pictures[task], &x->labels[task], &x->errors[task]);
+	x->status[task] = read_one(x, number, &x->l->members[member], &x->l->items[task], &x->errors[task]);
 }
 
-/* Memory ends a run; anything else costs the sample. */
+/* Memory ends a run, and so does a set that cannot be meant for this model; anything else costs the sample. */
 static rebus_status gather(const reading *x, int64_t count, batch *out, rebus_error *err)
 {
 	for (int64_t i = 0; i < count; i++) {
-		if (x->status[i] == REBUS_MEMORY)
-			return error_memory(err, "samples");
+		if (x->status[i] == REBUS_MEMORY || x->status[i] == REBUS_MISUSE || x->status[i] == REBUS_SHAPE)
+			return error_set(err, x->status[i], "%s: %s", x->l->set->name, x->errors[i].text);
 		if (x->status[i]) {
 			if (!out->skipped++)
 				out->reason = x->errors[i];
 			continue;
 		}
-		out->pictures[out->count] = &x->pictures[i];
-		out->labels[out->count++] = x->labels[i];
+		out->at[out->count] = &x->l->items[i];
+		out->prompts[out->count++] = x->l->items[i].prompt;
 	}
 	return REBUS_OK;
 }
@@ -92,13 +104,13 @@ static rebus_status gather(const reading *x, int64_t count, batch *out, rebus_er
 rebus_status loader_get(loader *l, int64_t epoch, int64_t first, int64_t count, arena *a, batch *out, rebus_error *err)
 {
 	size_t n = (size_t)count;
-	reading x = {.l = l, .epoch = epoch, .first = first, .pictures = arena_zero(a, n, sizeof *x.pictures), .labels = arena_zero(a, n, sizeof *x.labels),
-		.status = arena_zero(a, n, sizeof *x.status), .errors = arena_zero(a, n, sizeof *x.errors)};
-	batch b = {.pictures = arena_zero(a, n, sizeof *b.pictures), .labels = x.labels};
-	if (!x.pictures || !x.labels || !x.status || !x.errors || !b.pictures)
+	reading x = {.l = l, .epoch = epoch, .first = first, .status = arena_zero(a, n, sizeof *x.status), .errors = arena_zero(a, n, sizeof *x.errors)};
+	batch b = {.at = arena_zero(a, n, sizeof *b.at), .prompts = arena_zero(a, n, sizeof *b.prompts)};
+	if (!x.status || !x.errors || !b.at || !b.prompts)
 		return error_memory(err, "samples");
-	for (int i = 0; i < l->team->threads; i++)
-		arena_release(&l->members[i], (arena_mark){0});
+	forget(l);
+	memset(l->items, 0, n * sizeof *l->items);
+	l->item_count = count;
 	shuffle(l, epoch);
 	crew_run(l->team, count, read_task, &x);
 	rebus_status status = gather(&x, count, &b, err);

@@ -112,8 +112,10 @@ static void move_piece(void *arg, parameters *list, int64_t piece)
 	const piece_of *c = &list->pieces[piece];
 	const parameter *p = &list->at[c->parameter];
 	float before[PIECE];
-	if (p->frozen)
+	if (!p->gradient) {
+		memset(list->part + 4 * piece, 0, 4 * sizeof *list->part);
 		return;
+	}
 	if (s->watch)
 		memcpy(before, p->value + c->first, (size_t)c->count * sizeof *before);
 	if (s->kind == ADAMW)

@@ -34,7 +34,7 @@ static rebus_status add_source(parameters *list, parameter p, gradient_source so
 	return REBUS_OK;
 }
 
-static rebus_status add_node(parameters *list, const net *n, node_id id, plan *const *plan, rebus_error *err)
+static rebus_status add_node(parameters *list, const net *n, node_id id, plan *const *plan, const bool *live, rebus_error *err)
 {
 	const node *x = graph_node(n->g, id);
 	node_id d = graph_gradient_of(n->g, id);
@@ -46,7 +46,7 @@ static rebus_status add_node(parameters *list, const net *n, node_id id, plan *c
 		parameter p = {.name = bias ? x->w->bias_name[k] : m->name, .value = (float *)(uintptr_t)value, .rows = m->out, .width = bias ? 1 : m->in,
 			.turned = m->turned && !bias, .plus_one = m->plus_one && !bias, .matrix = !vector && m->out > 1 && m->in > 1};
 		p.count = p.rows * p.width;
-		gradient_source source = {plan, d, vector ? 0 : row};
+		gradient_source source = {plan, live, d, vector ? 0 : row};
 		if (vector)
 			source.row0 = -1 - row; /* columns of the one row */
 		row += m->out;
@@ -59,7 +59,7 @@ static rebus_status add_node(parameters *list, const net *n, node_id id, plan *c
 	return REBUS_OK;
 }
 
-rebus_status parameters_add(parameters *list, arena *a, const net *n, plan *const *plan, rebus_error *err)
+rebus_status parameters_add(parameters *list, arena *a, const net *n, plan *const *plan, const bool *live, rebus_error *err)
 {
 	int32_t room = list->count;
 	for (node_id id = 1; id <= graph_count(n->g); id++)
@@ -71,10 +71,22 @@ rebus_status parameters_add(parameters *list, arena *a, const net *n, plan *cons
 		memcpy(at, list->at, (size_t)list->count * sizeof *at);
 	list->at = at;
 	for (node_id id = 1; id <= graph_count(n->g); id++) {
-		rebus_status status = graph_node(n->g, id)->op == &op_param ? add_node(list, n, id, plan, err) : REBUS_OK;
+		rebus_status status = graph_node(n->g, id)->op == &op_param ? add_node(list, n, id, plan, live, err) : REBUS_OK;
 		if (status)
 			return status;
 	}
+	return REBUS_OK;
+}
+
+rebus_status parameters_add_number(parameters *list, arena *a, const char *name, float *value, const float *gradient, rebus_error *err)
+{
+	parameter *at = arena_zero(a, (size_t)list->count + 1, sizeof *at);
+	if (!at)
+		return error_memory(err, "parameters");
+	if (list->count)
+		memcpy(at, list->at, (size_t)list->count * sizeof *at);
+	at[list->count++] = (parameter){.name = name, .value = value, .rows = 1, .width = 1, .count = 1, .given = gradient};
+	list->at = at;
 	return REBUS_OK;
 }
 
@@ -244,6 +256,15 @@ typedef struct gathering {
 	float share;
 } gathering;
 
+/* The k-th place a gradient comes from in this pass; NULL past the last. */
+static const float *live_rows(const parameter *p, int32_t k)
+{
+	for (int32_t i = 0; i < p->sources; i++)
+		if (*p->source[i].live && k-- == 0)
+			return source_rows(&p->source[i]);
+	return k == 0 ? p->given : NULL;
+}
+
 static void sum_piece(void *arg, parameters *list, int64_t piece)
 {
 	const gathering *g = arg;
@@ -251,13 +272,13 @@ static void sum_piece(void *arg, parameters *list, int64_t piece)
 	parameter *p = &list->at[c->parameter];
 	if (p->frozen || !p->sum)
 		return;
-	for (int32_t k = 0; k < p->sources; k++) {
-		const float *from = source_rows(&p->source[k]) + c->first;
-		float *to = p->sum + c->first;
-		bool begin = g->first && k == 0;
+	float *to = p->sum + c->first;
+	if (g->first)
+		memset(to, 0, (size_t)c->count * sizeof *to);
+	const float *from;
+	for (int32_t k = 0; (from = live_rows(p, k)); k++)
 		for (int64_t i = 0; i < c->count; i++)
-			to[i] = begin ? g->share * from[i] : to[i] + g->share * from[i];
-	}
+			to[i] += g->share * from[c->first + i];
 }
 
 void parameters_gather(parameters *list, const rebus_runner *team, bool sum, bool first, float share)
@@ -265,8 +286,10 @@ void parameters_gather(parameters *list, const rebus_runner *team, bool sum, boo
 	bool any = sum;
 	for (int32_t i = 0; i < list->count; i++) {
 		parameter *p = &list->at[i];
+		const float *from = p->frozen ? NULL : live_rows(p, 0);
 		any |= p->sum != NULL;
-		p->gradient = p->frozen ? NULL : p->sum ? p->sum : source_rows(&p->source[0]);
+		p->reached = from || (p->reached && !first);
+		p->gradient = !p->reached || p->frozen ? NULL : p->sum ? p->sum : from;
 	}
 	if (any)
 		parameters_each(list, team, sum_piece, &(gathering){first, share});

@@ -15,6 +15,7 @@ enum { PIECE = 16384, GRADIENT_SOURCES = 4 };
 
 typedef struct gradient_source { /* rows of a kept node of a plan */
 	plan *const *p;
+	const bool *live; /* whether this pass computed it */
 	node_id node;
 	int64_t row0;
 } gradient_source;
@@ -25,10 +26,11 @@ typedef struct parameter {
 	int64_t rows, width, count;
 	bool turned, plus_one; /* the checkpoint has it as [width, rows]; less by 1 */
 	bool matrix;           /* it is no vector */
-	bool frozen;
+	bool frozen, reached;  /* reached: some pass of this step gave it a gradient; else it stays */
 	double rate, decay;    /* rate: factor on the schedule's */
 	float *moment1, *moment2, *sum, *average; /* [count] or NULL */
 	const float *gradient; /* of this step */
+	const float *given;    /* where it lies, if no plan has it */
 	gradient_source source[GRADIENT_SOURCES];
 	int32_t sources;
 } parameter;
@@ -46,8 +48,11 @@ typedef struct parameters {
 	double *part;                /* [piece_count, 4] scratch of a reduction */
 } parameters;
 
-/* Adds the parameters of a net whose gradient has been appended; *p is the plan it will have. */
-rebus_status parameters_add(parameters *list, arena *a, const net *n, plan *const *p, rebus_error *err);
+/* Adds the parameters of a net whose gradient has been appended; *p is the plan it will have, *live says whether
+ * its gradients are of this pass. */
+rebus_status parameters_add(parameters *list, arena *a, const net *n, plan *const *p, const bool *live, rebus_error *err);
+/* One number whose gradient nobody's graph computes. */
+rebus_status parameters_add_number(parameters *list, arena *a, const char *name, float *value, const float *gradient, rebus_error *err);
 /* Freezing, rates and memory as the recipe says; layers: blocks of the deepest part, for layer-wise decay. */
 rebus_status parameters_ready(parameters *list, arena *a, const recipe *r, rebus_error *err);
 /* Where gradients lie now; accumulate: adds them to sums, `share` of each, instead (first: the sums begin). */

@@ -24,10 +24,11 @@
 static const recipe_option options[] = {
 	TEXT_OPTION("model", model, "checkpoint folder to train further", ""),
 	TEXT_OPTION("init", init, "folder with config.json (and the files beside weights) to train from new weights", ""),
-	TEXT_OPTION("data", data, "training set: idx:IMAGES,LABELS; a folder of folders, one a class; FILE.jsonl", ""),
+	TEXT_OPTION("data", data, "training set: idx:IMAGES,LABELS, or a folder of folders, one a class, or FILE.jsonl", ""),
 	TEXT_OPTION("evaluation", evaluation, "held-out set, in the same forms", ""),
 	TEXT_OPTION("out", out, "folder to write: the model, its state and log.jsonl", ""),
-	CHOICE_OPTION("objective", objective, "auto|classify", "what is learned; auto: what the model has a head for", ""),
+	CHOICE_OPTION("objective", objective, "auto|classify|contrast|answer",
+		"what is learned: the class; which picture and text belong together; the answer; auto: what fits the model", ""),
 	CHOICE_OPTION("optimiser", optimiser, "adamw|sgd|lion", "how weights move", "adamw: arXiv 1711.05101; lion: arXiv 2302.06675"),
 	CHOICE_OPTION("schedule", schedule, "cosine|linear|constant", "the rate after the warm-up", "cosine: arXiv 1608.03983"),
 	TEXT_OPTION("freeze", freeze, "regular expression: weights whose name it finds stay as they are", ""),

@@ -6,8 +6,9 @@
 rebus_status samples_get_file(const samples *s, int64_t i, arena *a, sample *out, rebus_error *err)
 {
 	const sample_files *f = s->own;
-	sample x = {.label = f->at[i].label};
-	rebus_status status = vision_load(a, f->at[i].path, NULL, &x.pic, err);
+	const sample_file *file = &f->at[i];
+	sample x = {.label = file->label, .turns = file->turns, .turn_count = file->turn_count};
+	rebus_status status = file->path ? vision_load(a, file->path, NULL, &x.pic, err) : REBUS_OK;
 	if (!status)
 		*out = x;
 	return status;

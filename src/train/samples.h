@@ -4,6 +4,10 @@
  *     idx:IMAGES,LABELS   two files of the MNIST form, plain or gzip      picture, class
  *     FOLDER              FOLDER/CLASS/FILE, classes and files by name    picture, class
  *     FILE.jsonl          {"image": FILE, "label": NAME or NUMBER}        picture, class
+ *                         {"image": FILE, "text": T}                      picture, caption
+ *                         {"image": FILE, "text": T, "answer": A}         a question and its answer; the picture may be missing
+ *                         {"image": FILE, "messages": [{"role": R, "content": T}, ...]}
+ *                         {"image": FILE, "conversations": [{"from": "human" or "gpt", "value": T}, ...]}      LLaVA's form
  *
  * Reading a sample is thread-safe; nothing is kept decoded.
  */
@@ -12,9 +16,16 @@
 
 #include "vision/picture.h"
 
+enum { TURNS_MOST = 256 };
+typedef struct turn {
+	const char *role, *text; /* role: "user", "assistant", "system" */
+} turn;
+
 typedef struct sample {
-	picture pic;
+	picture pic; /* pixels NULL: none */
 	int32_t label; /* -1 none */
+	const turn *turns; /* a caption is one turn of a user */
+	int32_t turn_count;
 } sample;
 
 typedef struct samples samples;
@@ -38,8 +49,10 @@ rebus_status samples_lines(arena *a, const char *path, samples *out, rebus_error
 
 /* A sample that is a file: its name, and its class by name or number. */
 typedef struct sample_file {
-	const char *path, *class_name;
+	const char *path, *class_name; /* path NULL: no picture */
 	int32_t label;
+	const turn *turns;
+	int32_t turn_count;
 } sample_file;
 typedef struct sample_files {
 	sample_file *at;

@@ -91,7 +91,7 @@ done:
 
 static rebus_status pick_objective(trainer *t, rebus_error *err)
 {
-	static const objective *const all[] = {&objective_classify};
+	static const objective *const all[] = {&objective_classify, &objective_contrast, &objective_answer};
 	rebus_error why = {0};
 	for (size_t i = 0; i < COUNT_OF(all) && !t->goal; i++)
 		if (!strcmp(t->r->objective, all[i]->name) || (!strcmp(t->r->objective, "auto") && !all[i]->check(t, &why)))
@@ -105,10 +105,10 @@ static rebus_status open_sets(trainer *t, rebus_error *err)
 {
 	rebus_status status;
 	TRY(samples_open(&t->mem, t->r->data, t->m->labels, (int32_t)t->m->label_count, &t->data, err));
-	TRY(loader_open(&t->train, t->m, t->r, t->data, &t->runner, true, &t->mem, err));
+	TRY(loader_open(&t->train, t->m, t->r, t->data, &t->runner, true, t->goal->prepare, &t->mem, err));
 	if (t->r->evaluation) {
 		TRY(samples_open(&t->mem, t->r->evaluation, t->m->labels, (int32_t)t->m->label_count, &t->held_out, err));
-		TRY(loader_open(&t->test, t->m, t->r, t->held_out, &t->runner, false, &t->mem, err));
+		TRY(loader_open(&t->test, t->m, t->r, t->held_out, &t->runner, false, t->goal->prepare, &t->mem, err));
 	}
 	t->in_epoch = ceil_div(t->data->count, t->r->batch * t->r->accumulate);
 	t->total = t->r->steps ? t->r->steps : t->r->epochs * t->in_epoch;
@@ -179,6 +179,7 @@ static rebus_status passes(trainer *t, rebus_train_state *s, rebus_error *err)
 		note_skipped(t, &b, s);
 		if (!b.count)
 			continue;
+		t->vision.ran = t->text.ran = false;
 		TRY(t->goal->pass(t, &b, &loss, err));
 		if (!t->list.pieces)
 			TRY(parameters_ready(&t->list, &t->mem, t->r, err));
@@ -358,12 +359,10 @@ done:
 static void end(trainer *t)
 {
 	journal_close(&t->log);
-	plan_free(t->net.p);
-	if (t->net.made)
-		net_free(&t->net.n);
+	train_net_end(&t->vision);
+	train_net_end(&t->text);
 	loader_close(&t->train);
 	loader_close(&t->test);
-	rebus_session_close(t->session);
 	rebus_model_close(t->m);
 	team_close(t->team);
 	arena_free(&t->step);
@@ -375,7 +374,6 @@ rebus_status rebus_train(const rebus_recipe *recipe, const rebus_train_options *
 	static const rebus_train_options none;
 	rebus_status status;
 	rebus_train_state s = {0};
-	rebus_session_options o = rebus_session_defaults();
 	trainer t = {.r = &recipe->r, .options = options ? options : &none, .log.fd = -1};
 	arena_init(&t.mem, NULL, 0);
 	arena_init(&t.step, NULL, 0);
@@ -385,8 +383,6 @@ rebus_status rebus_train(const rebus_recipe *recipe, const rebus_train_options *
 	TRY(team_open(t.options->threads ? t.options->threads : cpu_quota(), NULL, &t.team, err));
 	t.runner = team_runner(t.team);
 	TRY(open_model(&t, t.options->cpu, err));
-	o.runner = &t.runner;
-	TRY(rebus_session_open(t.m, &o, &t.session, err));
 	TRY(pick_objective(&t, err));
 	TRY(open_sets(&t, err));
 	TRY(train(&t, &s, err));

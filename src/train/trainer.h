@@ -13,8 +13,7 @@
 #include "train/journal.h"
 #include "train/loader.h"
 #include "train/optimiser.h"
-
-typedef struct trainer trainer;
+#include "train/train_net.h"
 
 typedef struct score { /* of an evaluation, summed */
 	double loss, right;
@@ -24,33 +23,24 @@ typedef struct score { /* of an evaluation, summed */
 typedef struct objective {
 	const char *name;
 	rebus_status (*check)(const trainer *t, rebus_error *err); /* whether the model and the set fit it */
+	prepare_item prepare;
 	/* Forward, loss, backward over one batch; gradients are then where the parameters' sources say. */
 	rebus_status (*pass)(trainer *t, const batch *b, double *loss, rebus_error *err);
 	rebus_status (*score)(trainer *t, const batch *b, score *sum, rebus_error *err);
 } objective;
-extern const objective objective_classify;
-
-/* A net with its gradient and the plan of both, made again when a batch does not fit. */
-typedef struct train_net {
-	net n;
-	plan *p;
-	feed f;
-	node_id loss;
-	slot target;
-	bool made;
-} train_net;
+extern const objective objective_classify, objective_contrast, objective_answer;
 
 struct trainer {
 	arena mem, step; /* step: released after each pass */
 	const recipe *r;
 	rebus_model *m;
-	rebus_session *session; /* for evaluation */
 	team *team;
 	rebus_runner runner;
 	const objective *goal;
 	samples *data, *held_out;
 	loader train, test;
-	train_net net;
+	train_net vision, text;
+	float scale_gradient[2]; /* of two towers' scale and bias */
 	parameters list;
 	const char *about;
 	/* where it stands */

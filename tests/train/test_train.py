@@ -85,10 +85,13 @@ def same_files(w, a, b, names=("model.safetensors", "state.safetensors", "log.js
 def curves(w):
     with open(os.path.join(HERE, "golden.json")) as f:
         golden = json.load(f)
-    lines = [json.dumps({"image": os.path.join(PICTURES, n), "label": l}) for n, l in zip(golden["files"], golden["labels"])]
-    data = w.write("golden.jsonl", ("\n".join(lines) + "\n").encode())
+    files = {}
+    for name, items in golden["sets"].items():
+        lines = [json.dumps({**x, **({"image": os.path.join(PICTURES, x["image"])} if "image" in x else {})}) for x in items]
+        files[name] = w.write(name + ".jsonl", ("\n".join(lines) + "\n").encode())
     for name, run in golden["runs"].items():
-        w.train(model=FIXTURE, data=data, out=w.path("golden-" + name), **{k.replace("-", "_"): v for k, v in run["recipe"].items()})
+        w.train(model=os.path.join(ROOT, run["folder"]), data=files[run["set"]], out=w.path("golden-" + name),
+                **{k.replace("-", "_"): v for k, v in run["recipe"].items()})
         got = w.log("golden-" + name)
         check(len(got) == len(run["curve"]), f"{name}: {len(got)} lines")
         for g, want in zip(got, run["curve"]):
