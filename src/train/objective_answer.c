@@ -167,10 +167,11 @@ static rebus_status prepare(const rebus_model *m, const sample *s, arena *a, ite
 typedef struct text_batch {
 	tokens table;
 	rowmap source, position, pick;
-	layout self;
+	layout self, near;
 	int32_t *picked, *target, *owner; /* of the rows that learn; owner: which sample */
+	int32_t *length; /* [samples] */
 	int32_t count, features;
-	float *angles;
+	float *angles, *near_angles;
 } text_batch;
 
 static void add_item(text_batch *x, const item *it, int32_t i)
@@ -186,34 +187,57 @@ static void add_item(text_batch *x, const item *it, int32_t i)
 	}
 }
 
+static rebus_status turn_rows(const rope *of, const text_batch *x, arena *a, float **out, rebus_error *err)
+{
+	if (!of)
+		return REBUS_OK;
+	*out = arena_get(a, (size_t)x->table.rows, 2 * (size_t)of->half * sizeof(float));
+	if (!*out)
+		return error_memory(err, "texts");
+	part_rope_angles(of, &x->table, x->length, *out);
+	return REBUS_OK;
+}
+
+static rebus_status take_items(const batch *b, text_batch *x, arena *a, rebus_error *err)
+{
+	size_t total = 0;
+	*x = (text_batch){.length = arena_get(a, (size_t)b->count, sizeof(int32_t))};
+	for (int32_t i = 0; i < b->count; i++)
+		total += (size_t)b->at[i]->text.count;
+	x->picked = arena_get(a, total, sizeof(int32_t));
+	x->target = arena_get(a, total, sizeof(int32_t));
+	x->owner = arena_get(a, total, sizeof(int32_t));
+	if (!x->length || !x->picked || !x->target || !x->owner)
+		return error_memory(err, "texts");
+	rebus_status status = tokens_new(a, (int64_t)total, &x->table, err);
+	for (int32_t i = 0; i < b->count && !status; i++) {
+		x->length[i] = b->at[i]->text.count;
+		add_item(x, b->at[i], i);
+	}
+	if (!status && !x->count)
+		return error_set(err, REBUS_MISUSE, "a batch without an answer, expected messages of an assistant");
+	return status;
+}
+
+/* As growth.c feeds a prefill, without a cache. */
 static rebus_status lay_out(trainer *t, const batch *b, int64_t features, text_batch *x, net_run *run, rebus_error *err)
 {
 	rebus_status status;
 	const text_shape *w = t->m->text.f->words(t->m->text.config);
 	arena *a = &t->step;
-	size_t total = 0;
-	for (int32_t i = 0; i < b->count; i++)
-		total += (size_t)b->at[i]->text.count;
-	*x = (text_batch){.picked = arena_get(a, total, sizeof(int32_t)), .target = arena_get(a, total, sizeof(int32_t)), .owner = arena_get(a, total, sizeof(int32_t)),
-		.angles = arena_get(a, total, (size_t)(w->rotary + 1) * sizeof(float))};
-	TRY(x->picked && x->target && x->owner && x->angles ? REBUS_OK : error_memory(err, "texts"));
-	TRY(tokens_new(a, (int64_t)total, &x->table, err));
-	for (int32_t i = 0; i < b->count; i++)
-		add_item(x, b->at[i], i);
-	if (!x->count) {
-		status = error_set(err, REBUS_MISUSE, "a batch without an answer, expected messages of an assistant");
-		goto done;
-	}
 	int64_t base[TOKEN_KINDS] = {0, w->vocabulary, -1, -1, -1};
+	TRY(take_items(b, x, a, err));
 	TRY(tokens_map_sources(a, &x->table, base, w->vocabulary + features, &x->source, err));
 	TRY(tokens_map_pick(a, x->picked, x->count, x->table.rows, &x->pick, err));
 	TRY(tokens_layout(a, &x->table, !w->both_ways, &x->self, err));
+	if (w->window)
+		TRY(tokens_layout_near(a, &x->self, x->table.rows, w->window, &x->near, err));
 	if (w->learned_order)
-		TRY(tokens_map_order(a, &x->table, 0, w->positions, &x->position, err));
-	if (w->rotary)
-		tokens_angles(&x->table, AT_ORDER, w->inv_freq, (int32_t)(w->rotary / 2), x->angles);
+		TRY(tokens_map_order(a, &x->table, w->order_offset, w->order_offset + w->positions, &x->position, err));
+	TRY(turn_rows(w->turn, x, a, &x->angles, err));
+	TRY(turn_rows(w->near_turn, x, a, &x->near_angles, err));
 	*run = (net_run){.table = &x->table, .feature_rows = features, .source = &x->source, .position = &x->position, .pick = &x->pick, .self = &x->self,
-		.angles = x->angles};
+		.near = &x->near, .angles = x->angles, .near_angles = x->near_angles};
 done:
 	return status;
 }
