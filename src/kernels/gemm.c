@@ -295,6 +295,7 @@ const inner inner_portable = {
 	.attend_bf16 = &attend_bf16_portable,
 	.packed = {{ROWS, PANEL, DEPTH, packed_tile_f32}, {ROWS, PANEL, DEPTH, narrow_tile_bf16}, {ROWS, PANEL, DEPTH, narrow_tile_int8}},
 	.finish = narrow_finish,
+	.fetch = narrow_fetch,
 	.largest = narrow_largest,
 	.to_int8 = narrow_to_int8,
 	.to_bf16 = narrow_to_bf16,

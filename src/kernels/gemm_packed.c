@@ -110,11 +110,12 @@ static void run_rows(const task_of *t, int64_t row, int64_t rows, int64_t p, int
 		int64_t ld = last ? k->columns : BLOCK_COLUMNS;
 		for (int64_t i = 0; last && !first && i < rows; i++)
 			memcpy(to + i * ld, acc + i * BLOCK_COLUMNS, (size_t)k->columns * 4);
+		tile_end e = end_of(t, row, rows, t->column + j, int_min(k->columns, t->n - j));
+		if (last)
+			t->in->fetch(&e);
 		k->tile(rows, words, a, step, panel, to, ld, !first);
-		if (last) {
-			tile_end e = end_of(t, row, rows, t->column + j, int_min(k->columns, t->n - j));
+		if (last)
 			t->in->finish(&e);
-		}
 	}
 }
 

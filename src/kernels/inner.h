@@ -67,6 +67,7 @@ typedef struct {
 
 	packed_tile packed[PRECISIONS];
 	void (*finish)(const tile_end *end); /* c = act(sum + bias) + residual; c may be the residual */
+	void (*fetch)(const tile_end *end); /* asks for the memory that finish will read and write; the tile is computed meanwhile */
 	float (*largest)(int64_t n, const float *x);                            /* max |x|; NaN if an x is not finite */
 	void (*to_int8)(int64_t n, const float *x, float factor, uint8_t *y);   /* round(x * factor) + 128, to nearest even; |x * factor| < 127.5 */
 	void (*to_bf16)(int64_t n, const float *x, uint16_t *y);                /* to nearest even; subnormals may become 0 */
@@ -125,12 +126,14 @@ void narrow_rows(const inner *in, precision as, int64_t rows, int64_t width, con
 void narrow_tile_bf16(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
 void narrow_tile_int8(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
 void narrow_finish(const tile_end *end);
+void narrow_fetch(const tile_end *end);
 float narrow_largest(int64_t n, const float *x);
 void narrow_to_int8(int64_t n, const float *x, float factor, uint8_t *y);
 void narrow_to_bf16(int64_t n, const float *x, uint16_t *y);
 void narrow_tile_bf16_avx2(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
 void narrow_tile_int8_avx2(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
 void narrow_finish_avx2(const tile_end *end);
+void narrow_fetch_avx2(const tile_end *end);
 float narrow_largest_avx2(int64_t n, const float *x);
 void narrow_to_int8_avx2(int64_t n, const float *x, float factor, uint8_t *y);
 void narrow_to_bf16_avx2(int64_t n, const float *x, uint16_t *y);

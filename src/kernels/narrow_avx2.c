@@ -134,6 +134,22 @@ void narrow_finish_avx2(const tile_end *e)
 		}
 }
 
+void narrow_fetch_avx2(const tile_end *e)
+{
+	for (int64_t i = 0; i < e->rows; i++) {
+		__builtin_prefetch(e->c + i * e->ldc, 1);
+		__builtin_prefetch(e->c + i * e->ldc + e->n - 1, 1);
+		if (e->n > 16)
+			__builtin_prefetch(e->c + i * e->ldc + 16, 1);
+	}
+	for (int64_t i = 0; e->residual && i < e->rows; i++) {
+		__builtin_prefetch(e->residual + i * e->ldr);
+		__builtin_prefetch(e->residual + i * e->ldr + e->n - 1);
+		if (e->n > 16)
+			__builtin_prefetch(e->residual + i * e->ldr + 16);
+	}
+}
+
 /* ------------------------------------------------------------------------------------------------ roundings */
 /* As whole numbers the bits of |x| are in order, NaN above infinity. */
 float narrow_largest_avx2(int64_t n, const float *x)
