@@ -2,7 +2,7 @@
  * fuzz_config.c - any bytes as the config.json of a folder with small weights for every family: what opens must run.
  *
  *   bytes ─► config.json ┐
- *   weights of ViT, CLIP, Llama, LLaVA ├─► open ─► a picture, a text ─► classify, embed, ask ─► close
+ *   weights of ViT, CLIP, BERT, Llama, LLaVA ├─► open ─► a picture, a text ─► classify, embed, ask ─► close
  *   tokenizer, processor ┘
  *
  * The folder is made once, under $TMPDIR. Whatever the numbers of the configuration say, there is either a clean error or a
@@ -16,7 +16,7 @@
 #include "files/safetensors.h"
 #include "rebus_lab.h"
 
-enum { HIDDEN = 8, MLP = 12, PATCH = 4, PATCHES = 4, WORDS = 8, LAYERS = 2, MOST = 256, MEMORY = 64 << 20 };
+enum { HIDDEN = 8, MLP = 12, PATCH = 4, PATCHES = 4, WORDS = 8, LAYERS = 2, MOST = 512, MEMORY = 64 << 20 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -130,6 +130,30 @@ static void add_clip(weights *w)
 	add(w, "", "logit_scale", 1, 0);
 }
 
+static void add_bert(weights *w)
+{
+	add(w, "bert.", "embeddings.word_embeddings.weight", WORDS, HIDDEN);
+	add(w, "bert.", "embeddings.position_embeddings.weight", WORDS, HIDDEN);
+	add(w, "bert.", "embeddings.token_type_embeddings.weight", 2, HIDDEN);
+	add_linear(w, "bert.", "embeddings.LayerNorm", HIDDEN, 0, true);
+	for (int i = 0; i < LAYERS; i++) {
+		char p[48];
+		snprintf(p, sizeof p, "bert.encoder.layer.%d.", i);
+		add_linear(w, p, "attention.self.query", HIDDEN, HIDDEN, true);
+		add_linear(w, p, "attention.self.key", HIDDEN, HIDDEN, true);
+		add_linear(w, p, "attention.self.value", HIDDEN, HIDDEN, true);
+		add_linear(w, p, "attention.output.dense", HIDDEN, HIDDEN, true);
+		add_linear(w, p, "attention.output.LayerNorm", HIDDEN, 0, true);
+		add_linear(w, p, "intermediate.dense", MLP, HIDDEN, true);
+		add_linear(w, p, "output.dense", HIDDEN, MLP, true);
+		add_linear(w, p, "output.LayerNorm", HIDDEN, 0, true);
+	}
+	add_linear(w, "bert.", "pooler.dense", HIDDEN, HIDDEN, true);
+	add_linear(w, "cls.predictions.", "transform.dense", HIDDEN, HIDDEN, true);
+	add_linear(w, "cls.predictions.", "transform.LayerNorm", HIDDEN, 0, true);
+	add(w, "cls.predictions.", "bias", WORDS, 0);
+}
+
 static void add_llama(weights *w, const char *prefix, const char *head)
 {
 	add(w, prefix, "embed_tokens.weight", WORDS, HIDDEN);
@@ -183,6 +207,7 @@ static void make_folder(void)
 		numbers[i] = (float)((int)(i * 37 % 19) - 9) * 0.05f;
 	add_vit(&w);
 	add_clip(&w);
+	add_bert(&w);
 	add_llama(&w, "model.", "lm_head.weight");
 	add_clip_tower(&w, "vision_tower.");
 	add_linear(&w, "", "multi_modal_projector.linear_1", HIDDEN, HIDDEN, true);
@@ -217,6 +242,8 @@ static rebus_prompt *prompt(const rebus_model *m, bool raw)
 		done(rebus_prompt_image_rgb(p, grey, 8, 8, &err), &err);
 	if (can & REBUS_READS_TEXT)
 		done(rebus_prompt_text(p, "abcab", &err), &err);
+	if (can == REBUS_READS_TEXT)
+		done(rebus_prompt_pair(p, "ab", &err), &err);
 	return p;
 }
 
@@ -240,6 +267,10 @@ static void use(rebus_model *m, rebus_session *s, rebus_prompt *p)
 	}
 	if (!(can & REBUS_GENERATES) && done(rebus_embed(s, &p, 1, &vectors, &err), &err))
 		rebus_vectors_free(vectors);
+	rebus_tensors *tensors;
+	rebus_trace_options all = {.hidden_states = true};
+	if (can == REBUS_READS_TEXT && done(rebus_trace(s, &p, 1, &all, &tensors, &err), &err))
+		rebus_tensors_free(tensors);
 	bool two = can & REBUS_TWO_TOWERS;
 	if (done(rebus_classify(s, &p, 1, two ? labels : NULL, two ? 2 : 0, &scores, &err), &err))
 		rebus_scores_free(scores);

@@ -107,6 +107,46 @@ def show(args):
     return " ".join(a if len(a) < 60 else a[:57] + "..." for a in map(os.fsdecode, args))
 
 
+FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "parity", "fixtures")
+
+
+# ------------------------------------------------------------------------------------------------ families without a trained folder
+@case
+def bert_mistakes(w):
+    bert, out = os.path.join(FIXTURES, "bert-hub"), w.path(".safetensors")
+    for path, value, says in (("type_vocab_size", 0, "type_vocab_size"), ("type_vocab_size", 2 ** 40, "type_vocab_size"), ("type_vocab_size", 1, "shape"), ("vocab_size", 5, "shape"),
+                              ("max_position_embeddings", 0, "max_position_embeddings"), ("max_position_embeddings", 4, "shape"), ("hidden_size", 33, "multiple"), ("num_hidden_layers", 3, "layer.2"),
+                              ("is_decoder", True, "encoder"), ("add_cross_attention", True, "encoder"), ("position_embedding_type", "\"relative_key\"", "absolute"),
+                              ("tie_word_embeddings", False, "decoder.weight"), ("architectures", ["BertForPreTraining"], "architectures"), ("hidden_act", "\"x\"", "hidden_act"),
+                              ("architectures", ["BertForSequenceClassification"], "classifier.weight")):
+        w.bad("trace", "-m", w.config(bert, path, value), "--text", "a", "--pair", "b", "-o", out, says=says)
+    w.bad("trace", "-m", bert, "--text", "a " * 60, "-o", out, says="48 tokens")
+    w.bad("trace", "-m", bert, "--text", "a", "--pair", "b " * 60, "-o", out, says="48 tokens")
+    w.bad("embed", "-m", bert, "--text", "a " * 50000, "--json", says="48 tokens")
+    w.bad("trace", "-m", bert, "--image", w.shoe, "-o", out, code=2, says="picture")
+    w.bad("trace", "-m", os.path.join(FIXTURES, "siglip2-hub"), "--text", "a", "--pair", "b", "-o", out, code=2, says="segment")
+    for line in ('{"pair": "b"}', '{"text": "a", "pair": 5}', '{"content": [{"pair": "b"}]}', '{"content": [{"text": "a"}, {"pair": "b"}, {"pair": "c"}]}'):
+        w.bad("embed", "-m", bert, "--batch", w.write(".jsonl", line + "\n"), "--json", code=2, says="pair")
+        w.bad("trace", "-m", bert, "--batch", w.write(".jsonl", line + "\n"), "-o", out, code=2, says="pair")
+    w.good("embed", "-m", bert, "--batch", w.write(".jsonl", '{"text": "a", "pair": ""}\n{"text": "", "pair": "b"}\n'), "--json")
+
+
+@case
+def budgets_of_patches(w):
+    siglip, out = os.path.join(FIXTURES, "siglip2-hub"), w.path(".safetensors")
+    with open(os.path.join(siglip, "preprocessor_config.json")) as f:
+        pipe = json.load(f)
+    for key, value in (("patch_size", 0), ("patch_size", -1), ("patch_size", 2 ** 40), ("patch_size", "6"), ("patch_size", [6, 6]), ("patch_size", 7), ("max_num_patches", 0), ("max_num_patches", 2 ** 31),
+                       ("max_num_patches", None), ("max_num_patches", 0.5), ("do_resize", False)):
+        w.bad("trace", "-m", w.copy(siglip, preprocessor_config__json={**pipe, key: value}), "--image", w.shoe, "-o", out)
+    for n in ("0", "-1", "65537", "1e3", "x", "99999999999999999999"):
+        w.bad("trace", "-m", siglip, "--image", w.shoe, "--max-patches", n, "-o", out, code=2, says="--max-patches")
+    w.bad("trace", "-m", siglip, "--image", w.shoe, "--size", "7x6", "-o", out, code=2, says="multiples")
+    for path, value, says in (("vision_config.num_patches", 15, "num_patches"), ("vision_config.num_patches", 2 ** 40, "num_patches"), ("vision_config.num_patches", 25, "shape"),
+                              ("vision_config.patch_size", 5, "patch"), ("vision_config.vision_use_head", False, "vision_use_head"), ("vision_config.num_channels", 4, "shape")):
+        w.bad("trace", "-m", w.config(siglip, path, value), "--image", w.shoe, "-o", out, says=says)
+
+
 # ------------------------------------------------------------------------------------------------ weights
 @case
 def weights_cut_off(w):

@@ -63,6 +63,49 @@ static void wordpiece(void **state)
 	ids_free(&types);
 }
 
+/* The longer text is cut first, at the side that the folder says; special ids count. */
+static void cut_pairs(void **state)
+{
+	(void)state;
+	static const struct {
+		bool left;
+		const char *a, *b;
+		int64_t most;
+		size_t count;
+		int32_t ids[8], types[8];
+	} cases[] = {
+		{false, "hello world do not .", NULL, 5, 5, {2, 8, 9, 20, 3}, {0, 0, 0, 0, 0}},
+		{false, "hello , world !", "do not .", 8, 8, {2, 8, 10, 9, 3, 20, 21, 3}, {0, 0, 0, 0, 0, 1, 1, 1}},
+		{false, "do not", "hello world . , !", 7, 7, {2, 20, 21, 3, 8, 9, 3}, {0, 0, 0, 0, 1, 1, 1}},
+		{false, "hello world do", "not . , !", 8, 8, {2, 8, 9, 3, 21, 22, 10, 3}, {0, 0, 0, 0, 1, 1, 1, 1}},
+		{false, "hello world do", "not . ,", 6, 6, {2, 8, 3, 21, 22, 3}, {0, 0, 0, 1, 1, 1}},
+		{false, "e", "hello world !", 4, 4, {2, 3, 8, 3}, {0, 0, 1, 1}},
+		{false, "hello", "world", 3, 3, {2, 3, 3}, {0, 0, 1}},
+		{true, "hello world do not .", NULL, 5, 5, {2, 20, 21, 22, 3}, {0, 0, 0, 0, 0}},
+		{true, "hello , world !", "do not .", 8, 8, {2, 10, 9, 11, 3, 21, 22, 3}, {0, 0, 0, 0, 0, 1, 1, 1}},
+		{true, "do not", "hello world . , !", 7, 7, {2, 20, 21, 3, 10, 11, 3}, {0, 0, 0, 0, 1, 1, 1}},
+		{true, "hello world do", "not . , !", 8, 8, {2, 9, 20, 3, 22, 10, 11, 3}, {0, 0, 0, 0, 1, 1, 1, 1}},
+		{true, "hello world do", "not . ,", 6, 6, {2, 20, 3, 22, 10, 3}, {0, 0, 0, 1, 1, 1}},
+		{true, "e", "hello world !", 4, 4, {2, 3, 11, 3}, {0, 0, 1, 1}},
+		{true, "hello", "world", 3, 3, {2, 3, 3}, {0, 0, 1}},
+	};
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		subject s;
+		ids out, types;
+		ids_init(&out, NULL, 0);
+		ids_init(&types, NULL, 0);
+		const char *config = cases[i].left ? "{'tokenizer_class':'BertTokenizer','truncation_side':'left'}" : "{'tokenizer_class':'BertTokenizer'}";
+		assert_int_equal(open_quoted(&s, bert, config), REBUS_OK);
+		size_t b = cases[i].b ? strlen(cases[i].b) : 0;
+		assert_int_equal(text_encode_pair(s.t, cases[i].a, strlen(cases[i].a), cases[i].b, b, true, cases[i].most, &out, &types, NULL), REBUS_OK);
+		check_ids(&out, cases[i].ids, cases[i].count);
+		check_ids(&types, cases[i].types, cases[i].count);
+		end(&s);
+		ids_free(&out);
+		ids_free(&types);
+	}
+}
+
 static void unigram(void **state)
 {
 	(void)state;
@@ -317,7 +360,7 @@ static void refusals(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(wordpiece),    cmocka_unit_test(unigram),   cmocka_unit_test(long_tokens), cmocka_unit_test(t5_class),
+		cmocka_unit_test(wordpiece),    cmocka_unit_test(cut_pairs), cmocka_unit_test(unigram),   cmocka_unit_test(long_tokens), cmocka_unit_test(t5_class),
 		cmocka_unit_test(llama_pieces), cmocka_unit_test(t5_pieces), cmocka_unit_test(text_lists),  cmocka_unit_test(folder),
 		cmocka_unit_test(refusals),
 	};
