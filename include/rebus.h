@@ -73,8 +73,9 @@ typedef struct rebus_allocator {
 } rebus_allocator;
 
 /*
- * A team of threads. run calls work(arg, i) once for every i in 0 ... threads - 1, all at the same time (they meet at
- * barriers inside), and returns when all are done. A session calls it once for each run of a plan.
+ * A team of threads. run calls work(arg, i) once for every i in 0 ... threads - 1, best all at the same time (they share the work
+ * as they come; one that comes late finds less to do), and returns when all are done. A session calls it once for each run of a
+ * plan, and starts no threads of its own beside it.
  */
 typedef struct rebus_runner {
 	void *user;
@@ -200,7 +201,7 @@ typedef struct rebus_session_options {
 	size_t memory;              /* bytes a run may take at most; 0: no limit. A run that would need more fails with LIMIT */
 	rebus_batching batching;    /* REBUS_PACK */
 	int64_t batch_tokens;       /* rows of a run at most, unless one input has more; 0: all inputs of a call are one run (a bucket: of a shape) */
-	bool (*stop)(void *user);   /* asked between steps of a run; true ends it with CANCELLED */
+	bool (*stop)(void *user);   /* asked between steps and tasks of a run, by the calling thread; true ends it with CANCELLED */
 	void *user;
 	uint8_t reserved[64];       /* zero */
 } rebus_session_options;

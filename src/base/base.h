@@ -133,7 +133,9 @@ rebus_status file_commit(file_out *f, rebus_error *err);
 void file_discard(file_out *f); /* closes and removes the temporary file; nothing after a commit */
 
 /* ------------------------------------------------------------------------------------------------ threads (team.c) */
-int cpu_quota(void); /* processors this process may use: affinity and the container's quota, at least 1 */
+int cpu_quota(void); /* processors this process may use: affinity and the container's quota, at least 1 (quota.c) */
+/* What control groups allow, by the file that names a process's own (/proc/self/cgroup) and where groups are mounted; 0: no limit */
+int cpu_group_quota(const char *mount, const char *self);
 
 typedef struct team team; /* threads that sleep between runs */
 rebus_status team_open(int threads, const rebus_allocator *from, team **out, rebus_error *err);
@@ -147,11 +149,15 @@ void mutex_end(mutex *m);
 void mutex_lock(mutex *m);
 void mutex_unlock(mutex *m);
 
-/* A barrier that spins briefly, then sleeps. */
+/* Where members wait for each other's tasks: spins briefly, then sleeps. */
 typedef struct barrier barrier;
 barrier *barrier_new(arena *a, int threads); /* NULL: no memory; lives in the arena, barrier_end before it goes */
 void barrier_end(barrier *b);
-void barrier_wait(barrier *b);
+/* Waits until *count is at least goal or the barrier is broken; whoever brings the count there calls barrier_tell afterwards. */
+void barrier_until(barrier *b, const _Atomic int64_t *count, int64_t goal);
+void barrier_tell(barrier *b);
+void barrier_break(barrier *b, bool broken); /* true: nobody waits any more; false: as new */
+bool barrier_broken(const barrier *b);
 
 /* ------------------------------------------------------------------------------------------------ work ahead (ahead.c) */
 /*

@@ -1,16 +1,10 @@
-/* cpu.c - which instructions this processor has, and how many processors this process may use. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+/* cpu.c - which instructions this processor has. */
 #include "base/base.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
-#include <sched.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char *const names[CPU_LEVELS] = {"portable", "avx2", "avx512", "avx512bf16", "neon"};
 
@@ -60,36 +54,4 @@ bool cpu_parse(const char *name, cpu_level *out)
 const char *cpu_name(cpu_level level)
 {
 	return names[level];
-}
-
-/* The container's limit: "QUOTA PERIOD" in microseconds (cgroup v2), or two files (v1). */
-static int quota_of_group(void)
-{
-	long quota = -1, period = 0;
-	FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-	if (f) {
-		if (fscanf(f, "%ld %ld", &quota, &period) != 2)
-			quota = -1;
-		fclose(f);
-	} else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "re"))) {
-		if (fscanf(f, "%ld", &quota) != 1)
-			quota = -1;
-		fclose(f);
-		if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "re"))) {
-			if (fscanf(f, "%ld", &period) != 1)
-				period = 0;
-			fclose(f);
-		}
-	}
-	return quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
-}
-
-int cpu_quota(void)
-{
-	cpu_set_t set;
-	int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-	int quota = quota_of_group();
-	if (quota && quota < n)
-		n = quota;
-	return n > 0 ? n : 1;
 }

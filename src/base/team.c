@@ -1,11 +1,14 @@
 /*
- * team.c - a team of threads that sleeps between runs, and the barrier its members meet at.
+ * team.c - a team of threads that sleeps between runs, and the barrier where its members wait for each other's tasks.
  *
- *   caller: run(work) ──► generation + 1, wake all ──► work(arg, 0) ──► wait until the others are done
- *   member i:  sleep until the generation moves ──► work(arg, i) ──► count down ──► sleep
+ *   caller: run(work) ──► generation + 1, wake who sleeps ──► work(arg, 0) ──► wait until the others are done
+ *   member i:  wait until the generation moves ──► work(arg, i) ──► count down ──► wait
  *
- * One run of a plan is one entry; its steps are separated by barrier_wait, which spins for a few microseconds (a decode
- * step has some 250 barriers in 4 ms) and then sleeps, so that an oversubscribed machine still moves.
+ * One run of a plan is one entry; between steps members wait until the tasks of a step are done, not until every member is
+ * there: one that the system keeps off a processor holds nobody up unless it was in the middle of a task.
+ *
+ * Every wait spins for some ten microseconds (a decode step has some 250 steps in 4 ms, and the next one follows soon) and then
+ * sleeps, so that an oversubscribed machine still moves.
  */
 #include "base/base.h"
 
@@ -15,10 +18,9 @@
 enum { SPINS = 4000 };
 
 struct barrier {
-	_Atomic int waiting;
-	_Atomic unsigned generation;
 	_Atomic int sleepers;
-	int threads, spins;
+	_Atomic bool broken;
+	int spins;
 	pthread_mutex_t lock;
 	pthread_cond_t moved;
 };
@@ -30,13 +32,17 @@ static void pause_briefly(void)
 #endif
 }
 
+/* With more threads than processors, whoever spins keeps another from coming. */
+static int spins_of(int threads)
+{
+	return threads <= cpu_quota() ? SPINS : 0;
+}
+
 static bool barrier_init(barrier *b, int threads)
 {
-	atomic_init(&b->waiting, 0);
-	atomic_init(&b->generation, 0);
 	atomic_init(&b->sleepers, 0);
-	b->threads = threads;
-	b->spins = threads <= cpu_quota() ? SPINS : 0; /* with more threads than processors, whoever spins keeps another from coming */
+	atomic_init(&b->broken, false);
+	b->spins = spins_of(threads);
 	if (pthread_mutex_init(&b->lock, NULL))
 		return false;
 	if (pthread_cond_init(&b->moved, NULL)) {
@@ -60,31 +66,44 @@ void barrier_end(barrier *b)
 	pthread_mutex_destroy(&b->lock);
 }
 
-void barrier_wait(barrier *b)
+static bool reached(const barrier *b, const _Atomic int64_t *count, int64_t goal)
 {
-	if (b->threads == 1)
-		return;
-	unsigned now = atomic_load(&b->generation);
-	if (atomic_fetch_add(&b->waiting, 1) + 1 == b->threads) {
-		atomic_store(&b->waiting, 0);
-		pthread_mutex_lock(&b->lock); /* a sleeper between its check and its wait must not miss the move */
-		atomic_fetch_add(&b->generation, 1);
-		if (atomic_load(&b->sleepers))
-			pthread_cond_broadcast(&b->moved);
-		pthread_mutex_unlock(&b->lock);
-		return;
-	}
+	return atomic_load(count) >= goal || atomic_load(&b->broken);
+}
+
+void barrier_until(barrier *b, const _Atomic int64_t *count, int64_t goal)
+{
 	for (int i = 0; i < b->spins; i++) {
-		if (atomic_load_explicit(&b->generation, memory_order_acquire) != now)
+		if (reached(b, count, goal))
 			return;
 		pause_briefly();
 	}
 	pthread_mutex_lock(&b->lock);
-	atomic_fetch_add(&b->sleepers, 1);
-	while (atomic_load(&b->generation) == now)
+	atomic_fetch_add(&b->sleepers, 1); /* before the last look: who counts up after it sees a sleeper */
+	while (!reached(b, count, goal))
 		pthread_cond_wait(&b->moved, &b->lock);
 	atomic_fetch_sub(&b->sleepers, 1);
 	pthread_mutex_unlock(&b->lock);
+}
+
+void barrier_tell(barrier *b)
+{
+	if (!atomic_load(&b->sleepers))
+		return;
+	pthread_mutex_lock(&b->lock); /* a sleeper between its look and its wait must not miss this */
+	pthread_cond_broadcast(&b->moved);
+	pthread_mutex_unlock(&b->lock);
+}
+
+void barrier_break(barrier *b, bool broken)
+{
+	atomic_store(&b->broken, broken);
+	barrier_tell(b);
+}
+
+bool barrier_broken(const barrier *b)
+{
+	return atomic_load_explicit(&b->broken, memory_order_relaxed);
 }
 
 struct mutex {
@@ -121,39 +140,61 @@ typedef struct {
 
 struct team {
 	const rebus_allocator *from;
-	int threads, started;
+	int threads, started, spins;
 	pthread_mutex_t lock;
 	pthread_cond_t wake, finished;
-	unsigned generation;
-	int running;
-	bool quit;
+	_Atomic unsigned generation;
+	_Atomic int running;
+	_Atomic bool quit;
+	int sleepers; /* members; under the lock */
 	void (*work)(void *, int);
 	void *arg;
 	member members[]; /* [threads]; member 0 is the caller */
 };
 
+static bool idle(team *t, unsigned seen)
+{
+	return atomic_load(&t->generation) == seen && !atomic_load(&t->quit);
+}
+
+static void wait_for_work(team *t, unsigned seen)
+{
+	for (int i = 0; i < t->spins; i++) {
+		if (!idle(t, seen))
+			return;
+		pause_briefly();
+	}
+	pthread_mutex_lock(&t->lock);
+	t->sleepers++;
+	while (idle(t, seen))
+		pthread_cond_wait(&t->wake, &t->lock);
+	t->sleepers--;
+	pthread_mutex_unlock(&t->lock);
+}
+
 static void *member_main(void *p)
 {
 	member *m = p;
 	team *t = m->team;
-	unsigned seen = 0;
-	pthread_mutex_lock(&t->lock);
-	for (;;) {
-		while (!t->quit && t->generation == seen)
-			pthread_cond_wait(&t->wake, &t->lock);
-		if (t->quit)
-			break;
-		seen = t->generation;
-		void (*work)(void *, int) = t->work;
-		void *arg = t->arg;
-		pthread_mutex_unlock(&t->lock);
-		work(arg, m->index);
-		pthread_mutex_lock(&t->lock);
-		if (--t->running == 0)
+	for (unsigned seen = 0;; seen++) { /* the next generation comes only when this one is done everywhere */
+		wait_for_work(t, seen);
+		if (atomic_load(&t->quit))
+			return NULL;
+		t->work(t->arg, m->index);
+		if (atomic_fetch_sub(&t->running, 1) == 1) {
+			pthread_mutex_lock(&t->lock);
 			pthread_cond_signal(&t->finished);
+			pthread_mutex_unlock(&t->lock);
+		}
 	}
+}
+
+static void wake_members(team *t)
+{
+	pthread_mutex_lock(&t->lock); /* a member between its look and its sleep must not miss this */
+	if (t->sleepers)
+		pthread_cond_broadcast(&t->wake);
 	pthread_mutex_unlock(&t->lock);
-	return NULL;
 }
 
 static void team_run(void *user, void (*work)(void *, int), void *arg)
@@ -163,16 +204,18 @@ static void team_run(void *user, void (*work)(void *, int), void *arg)
 		work(arg, 0);
 		return;
 	}
-	pthread_mutex_lock(&t->lock);
 	t->work = work;
 	t->arg = arg;
-	t->running = t->threads - 1;
-	t->generation++;
-	pthread_cond_broadcast(&t->wake);
-	pthread_mutex_unlock(&t->lock);
+	atomic_store(&t->running, t->threads - 1);
+	atomic_fetch_add(&t->generation, 1);
+	wake_members(t);
 	work(arg, 0);
+	for (int i = 0; i < t->spins && atomic_load(&t->running); i++)
+		pause_briefly();
+	if (!atomic_load(&t->running))
+		return;
 	pthread_mutex_lock(&t->lock);
-	while (t->running)
+	while (atomic_load(&t->running))
 		pthread_cond_wait(&t->finished, &t->lock);
 	pthread_mutex_unlock(&t->lock);
 }
@@ -186,7 +229,7 @@ rebus_status team_open(int threads, const rebus_allocator *from, team **out, reb
 	team *t = from->alloc(from->user, sizeof *t + (size_t)threads * sizeof(member));
 	if (!t)
 		return error_memory(err, "threads");
-	*t = (team){.from = from, .threads = threads, .started = 1};
+	*t = (team){.from = from, .threads = threads, .started = 1, .spins = spins_of(threads)};
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_cond_init(&t->wake, NULL);
 	pthread_cond_init(&t->finished, NULL);
@@ -206,10 +249,8 @@ void team_close(team *t)
 {
 	if (!t)
 		return;
-	pthread_mutex_lock(&t->lock);
-	t->quit = true;
-	pthread_cond_broadcast(&t->wake);
-	pthread_mutex_unlock(&t->lock);
+	atomic_store(&t->quit, true);
+	wake_members(t);
 	for (int i = 1; i < t->started; i++)
 		pthread_join(t->members[i].thread, NULL);
 	pthread_cond_destroy(&t->finished);

@@ -121,10 +121,14 @@ static bool make_steps(plan *p, const maker *m)
 	for (node_id id = 1; id <= graph_count(p->g); id++)
 		count += m->need[id] && !m->gone[id] && graph_node(p->g, id)->op->forward;
 	p->steps = arena_zero(&p->mem, (size_t)count + 1, sizeof *p->steps);
-	p->next = arena_zero(&p->mem, (size_t)count + 1, sizeof *p->next);
+	size_t shares;
+	if (!size_mul((size_t)count + 1, (size_t)p->threads, &shares))
+		return false;
+	p->next = arena_zero(&p->mem, shares, sizeof *p->next);
+	p->done = arena_zero(&p->mem, (size_t)count + 1, sizeof *p->done);
 	p->seconds = arena_zero(&p->mem, (size_t)count + 1, sizeof *p->seconds);
 	p->costs = arena_zero(&p->mem, (size_t)count + 1, sizeof *p->costs);
-	if (!p->steps || !p->next || !p->seconds || !p->costs)
+	if (!p->steps || !p->next || !p->done || !p->seconds || !p->costs)
 		return false;
 	for (node_id id = 1; id <= graph_count(p->g); id++) {
 		const node *n = graph_node(p->g, id);

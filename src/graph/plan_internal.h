@@ -19,7 +19,8 @@ struct plan {
 	const rebus_allocator *from;
 	int32_t threads, step_count;
 	step *steps;
-	_Atomic int64_t *next; /* [steps]: the next task to take */
+	_Atomic int64_t *next; /* [threads, steps]: the next task to take of a member's share */
+	_Atomic int64_t *done; /* [steps]: tasks that are */
 	place *places;         /* [nodes + 1] */
 	uint8_t *memory;
 	size_t memory_size;
@@ -38,8 +39,8 @@ struct plan {
 	/* while running */
 	bool (*stop)(void *);
 	void *stop_user;
-	int32_t begin;
-	_Atomic int32_t end; /* steps before this one are run; lowered by member 0 when the caller stops */
+	int32_t begin, end; /* the steps of this run */
+	double asked;       /* when member 0 asked last */
 };
 
 /* The node whose memory a view looks into, and at which column. */

@@ -1,7 +1,7 @@
 /*
- * run.c - running a plan: one team enters once, takes tasks of a step until there are none, meets, and goes on.
+ * run.c - running a plan: one team enters once, takes tasks of a step until there are none, waits until all are done, goes on.
  *
- *   rows, slots ─► transposed maps ─► pointers and counts of every step ─► team: for each step { tasks; barrier }
+ *   rows, slots ─► transposed maps ─► pointers and counts of every step ─► team: for each step { tasks; until they are done }
  *
  * Nothing is allocated. Which thread computes a task never matters: tasks are cut by shape and write disjoint rows.
  */
@@ -176,6 +176,12 @@ static rebus_status take_slots(plan *p, const feed *f, rebus_error *err)
 	return REBUS_OK;
 }
 
+/* Where a member's share of the tasks starts */
+static int64_t share(int64_t tasks, int member, int threads)
+{
+	return tasks * member / threads;
+}
+
 static rebus_status prepare(plan *p, rebus_error *err)
 {
 	for (int32_t i = 0; i < p->step_count; i++) {
@@ -207,40 +213,109 @@ static rebus_status prepare(plan *p, rebus_error *err)
 		p->costs[i] = (cost){0};
 		if (s->op->cost) /* now, while what is fed is there */
 			s->op->cost(s, &p->costs[i]);
-		atomic_store_explicit(&p->next[i], 0, memory_order_relaxed);
+		atomic_store_explicit(&p->done[i], 0, memory_order_relaxed);
+		for (int k = 0; k < p->threads; k++)
+			atomic_store_explicit(&p->next[(int64_t)k * p->step_count + i], share(int_max(1, s->tasks), k, p->threads), memory_order_relaxed);
 	}
 	return REBUS_OK;
 }
 
-/* Steps of one task are member 0's; a run of them needs no meeting in between: a decode step is full of them. */
-static bool meets_after(const plan *p, int32_t i)
+/* ------------------------------------------------------------------------------------------------ the members */
+/* Steps of at most one task in a row are one piece of work: whoever takes the first does them all. A decode step is full of them. */
+static int32_t row_end(const plan *p, int32_t i)
 {
-	return i + 1 == p->step_count || p->steps[i].tasks > 1 || p->steps[i + 1].tasks > 1;
+	int32_t end = i + 1;
+	if (p->steps[i].tasks <= 1)
+		while (end < p->end && p->steps[end].tasks <= 1)
+			end++;
+	return end;
 }
 
+static int64_t tasks_of(const plan *p, int32_t i)
+{
+	return int_max(1, p->steps[i].tasks);
+}
+
+/*
+ * Every member has a share of the tasks, side by side, so that it reads memory in one stream (weights read by two members in
+ * turn, 16 KiB each, come at half the speed); who is done with its own takes from the others'. -1: none is left.
+ */
+static int64_t take_task(plan *p, int32_t i, int64_t tasks, int member)
+{
+	for (int k = 0; k < p->threads; k++) {
+		int owner = (member + k) % p->threads;
+		_Atomic int64_t *next = &p->next[(int64_t)owner * p->step_count + i];
+		int64_t end = share(tasks, owner + 1, p->threads);
+		if (atomic_load_explicit(next, memory_order_relaxed) >= end)
+			continue;
+		int64_t task = atomic_fetch_add_explicit(next, 1, memory_order_relaxed);
+		if (task < end)
+			return task;
+	}
+	return -1;
+}
+
+static void add_seconds(plan *p, int32_t i, double *last)
+{
+	double now = time_now();
+	p->seconds[i] = now - *last;
+	*last = now;
+}
+
+static void do_row(plan *p, int32_t i, int32_t end, void *scratch)
+{
+	double t = p->profile ? time_now() : 0;
+	for (; i < end; i++) {
+		if (p->steps[i].tasks)
+			p->steps[i].op->forward(&p->steps[i], 0, scratch);
+		if (p->profile)
+			add_seconds(p, i, &t);
+	}
+}
+
+/* Member 0 asks the caller: after every step, and between tasks when some time has passed. */
+static void ask(plan *p, double patience)
+{
+	if (!p->stop)
+		return;
+	double now = time_now();
+	if (now - p->asked < patience)
+		return;
+	p->asked = now;
+	if (p->stop(p->stop_user))
+		barrier_break(p->meet, true);
+}
+
+/*
+ * Nobody waits for a member, only for tasks: one that the system keeps off a processor holds the others up only if it was in
+ * the middle of a task. When it comes back it walks past what is done.
+ */
 static void work(void *arg, int index)
 {
+	static const double patience = 1e-3;
 	plan *p = arg;
 	void *scratch = p->scratch + (size_t)index * p->scratch_each;
-	double t = p->profile && !index ? time_now() : 0;
-	for (int32_t i = p->begin; i < atomic_load(&p->end); i++) {
+	for (int32_t i = p->begin, end; i < p->end && !barrier_broken(p->meet); i = end) {
 		const step *s = &p->steps[i];
-		while (index == 0 || s->tasks > 1) {
-			int64_t task = atomic_fetch_add_explicit(&p->next[i], 1, memory_order_relaxed);
-			if (task >= s->tasks)
-				break;
-			s->op->forward(s, task, scratch);
+		int64_t tasks = tasks_of(p, i), task, mine = 0;
+		double t = p->profile && !index ? time_now() : 0;
+		end = row_end(p, i);
+		while (!barrier_broken(p->meet) && (task = take_task(p, i, tasks, index)) >= 0) {
+			if (s->tasks > 1)
+				s->op->forward(s, task, scratch);
+			else
+				do_row(p, i, end, scratch);
+			mine++;
+			if (!index)
+				ask(p, patience);
 		}
-		if (meets_after(p, i)) {
-			if (index == 0 && p->stop && i + 1 < atomic_load(&p->end) && p->stop(p->stop_user))
-				atomic_store(&p->end, i + 1); /* whoever still asks whether to start this step is told yes */
-			barrier_wait(p->meet);
-		}
-		if (p->profile && !index) {
-			double now = time_now();
-			p->seconds[i] = now - t;
-			t = now;
-		}
+		if (mine && atomic_fetch_add(&p->done[i], mine) + mine == tasks)
+			barrier_tell(p->meet);
+		barrier_until(p->meet, &p->done[i], tasks);
+		if (p->profile && !index && s->tasks > 1)
+			add_seconds(p, i, &t);
+		if (!index && end < p->end && !barrier_broken(p->meet))
+			ask(p, 0);
 	}
 }
 
@@ -250,6 +325,15 @@ int32_t plan_steps_until(const plan *p, node_id id)
 	while (n < p->step_count && p->steps[n].id <= id)
 		n++;
 	return n;
+}
+
+/* The step before which all are done, the run's end unless the caller stopped. */
+static int32_t steps_done(const plan *p)
+{
+	int32_t i = p->begin;
+	while (i < p->end && atomic_load(&p->done[i]) >= tasks_of(p, i))
+		i = row_end(p, i);
+	return i;
 }
 
 rebus_status plan_run(plan *p, const feed *f, const rebus_runner *runner, bool (*stop)(void *), void *user, rebus_error *err)
@@ -272,14 +356,16 @@ rebus_status plan_run_steps(plan *p, const feed *f, int32_t first, int32_t last,
 	p->stop = stop;
 	p->stop_user = user;
 	p->begin = first;
-	atomic_store(&p->end, last);
+	p->end = last;
+	p->asked = stop ? time_now() : 0;
+	barrier_break(p->meet, false);
 	runner->run(runner->user, work, p);
-	int32_t end = atomic_load(&p->end);
+	int32_t end = steps_done(p);
 	p->count.runs++;
 	p->count.steps += end - first;
 	for (int32_t i = first; i < end; i++)
 		p->count.products += p->steps[i].op->products;
-	return end == last ? REBUS_OK : error_set(err, REBUS_CANCELLED, "stopped by the caller");
+	return barrier_broken(p->meet) ? error_set(err, REBUS_CANCELLED, "stopped by the caller") : REBUS_OK;
 }
 
 void plan_profile(plan *p, bool on)

@@ -71,7 +71,7 @@ typedef struct measuring {
 	float *buffer;
 	size_t part; /* floats a thread */
 	barrier *meet;
-	_Atomic int64_t next[STEPS];
+	_Atomic int64_t next[STEPS], done[STEPS];
 	_Atomic int sink; /* results go somewhere */
 } measuring;
 
@@ -104,9 +104,12 @@ static void work_steps(void *arg, int index)
 	measuring *m = arg;
 	(void)index;
 	for (int i = 0; i < STEPS; i++) {
+		int64_t mine = 0;
 		while (atomic_fetch_add_explicit(&m->next[i], 1, memory_order_relaxed) < m->threads)
-			;
-		barrier_wait(m->meet);
+			mine++;
+		if (mine && atomic_fetch_add(&m->done[i], mine) + mine == m->threads)
+			barrier_tell(m->meet);
+		barrier_until(m->meet, &m->done[i], m->threads);
 	}
 }
 
@@ -121,8 +124,10 @@ static double shortest(const rebus_runner *r, void (*work)(void *, int), measuri
 {
 	double best = 0, begin = time_now();
 	for (int i = 0; i < TRIES && time_now() - begin < most_time; i++) {
-		for (int k = 0; k < STEPS; k++)
+		for (int k = 0; k < STEPS; k++) {
 			atomic_store_explicit(&m->next[k], 0, memory_order_relaxed);
+			atomic_store_explicit(&m->done[k], 0, memory_order_relaxed);
+		}
 		double start = time_now();
 		for (int k = 0; k < times; k++)
 			r->run(r->user, work, m);
