@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (status != err.code)
 		abort();
 	if (!status) {
-		size_t bytes = (size_t)in.rows * (size_t)in.width * sizeof *in.data;
+		size_t bytes = (size_t)in.rows * (size_t)in.width * npy_size(in.type);
 		if (bytes > size || (const uint8_t *)(in.data) + bytes != data + size)
 			abort();
 	}

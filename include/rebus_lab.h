@@ -86,8 +86,9 @@ REBUS_API rebus_status rebus_bench(rebus_session *session, rebus_prompt *const *
 typedef struct rebus_index rebus_index;
 REBUS_API rebus_status rebus_index_load(const char *path, rebus_index **out, rebus_error *err);
 REBUS_API void rebus_index_free(rebus_index *index);
-REBUS_API rebus_status rebus_index_search(const rebus_index *index, const float *query, size_t width, size_t top, size_t *rows, float *scores, size_t *found,
-                                          rebus_error *err); /* rows, scores [top]; found: how many were filled */
+/* rows, scores [top]; found: how many were filled. threads 0: what the process may use; their number does not change the result. */
+REBUS_API rebus_status rebus_index_search(const rebus_index *index, const float *query, size_t width, size_t top, int threads, size_t *rows, float *scores,
+                                          size_t *found, rebus_error *err);
 REBUS_API size_t rebus_index_rows(const rebus_index *index);
 REBUS_API const char *rebus_index_file(const rebus_index *index, size_t row);
 /*
@@ -96,7 +97,10 @@ REBUS_API const char *rebus_index_file(const rebus_index *index, size_t row);
  * PATH.part that says the same are kept, and `have` says how many; one that says something else fails. Without, it begins anew.
  */
 typedef struct rebus_index_writer rebus_index_writer;
-REBUS_API rebus_status rebus_index_create(const char *path, const char *about, bool resume, rebus_index_writer **out, size_t *have, rebus_error *err);
+/* What the file holds: the numbers as they are, rounded to half precision, or as 8-bit integers with a scale a row. */
+typedef enum { REBUS_STORE_F32, REBUS_STORE_F16, REBUS_STORE_INT8 } rebus_store;
+REBUS_API rebus_status rebus_index_create(const char *path, rebus_store store, const char *about, bool resume, rebus_index_writer **out, size_t *have,
+                                          rebus_error *err);
 REBUS_API rebus_status rebus_index_add(rebus_index_writer *writer, const char *file, const float *vector, size_t width, rebus_error *err);
 REBUS_API rebus_status rebus_index_finish(rebus_index_writer *writer, rebus_error *err); /* frees it, also on failure */
 REBUS_API void rebus_index_abandon(rebus_index_writer *writer);                         /* frees it; PATH.part stays if it has rows */

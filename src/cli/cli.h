@@ -53,7 +53,7 @@ typedef struct cli_list {
 
 /* What the command line says. Numbers are -1 where nothing was said; texts are NULL then. */
 typedef struct cli_request {
-	const char *model, *cpu, *load, *precision, *batch, *inputs, *out, *files, *positions, *backend, *plain, *batching, *labels_file, *templates_file;
+	const char *model, *cpu, *load, *precision, *batch, *inputs, *out, *files, *positions, *backend, *plain, *batching, *labels_file, *templates_file, *store;
 	cli_list pieces; /* cli_piece, in the order given */
 	cli_list labels, templates; /* const char * */
 	cli_list settings; /* cli_setting: options of a recipe, in the order given */

@@ -64,8 +64,8 @@ static void tell(embedding *m, const char *why)
 static rebus_status about(const cli_engine *e, const cli_request *r, cli_out *o, rebus_error *err)
 {
 	char *path = realpath(e->folder, NULL);
-	cli_print(o, "model %s size %d %d patches %d backend %s positions %s precision %s", path ? path : e->folder, (int)r->height, (int)r->width, (int)r->max_patches,
-	          r->backend ? r->backend : "", r->positions ? r->positions : "", r->precision ? r->precision : "");
+	cli_print(o, "model %s size %d %d patches %d backend %s positions %s precision %s", path ? path : e->folder, (int)r->height, (int)r->width,
+	          (int)r->max_patches, r->backend ? r->backend : "", r->positions ? r->positions : "", r->precision ? r->precision : "");
 	cli_put(o, "", 1);
 	free(path);
 	return o->failed ? cli_no_memory(err) : REBUS_OK;
@@ -76,7 +76,9 @@ static rebus_status writer_open(embedding *m, rebus_error *err)
 	rebus_status status;
 	cli_out key = {.data = NULL};
 	CLI_TRY(about(m->engine, m->request, &key, err));
-	CLI_TRY(rebus_index_create(m->request->out, key.data, !m->request->restart, &m->writer, &m->have, err));
+	const char *name = m->request->store;
+	rebus_store store = !name || !strcmp(name, "f32") ? REBUS_STORE_F32 : !strcmp(name, "f16") ? REBUS_STORE_F16 : REBUS_STORE_INT8;
+	CLI_TRY(rebus_index_create(m->request->out, store, key.data, !m->request->restart, &m->writer, &m->have, err));
 	m->rows = m->have;
 done:
 	cli_out_free(&key);
@@ -357,6 +359,8 @@ static rebus_status run(const cli_request *r, rebus_error *err)
 	embedding m = {.engine = &e, .request = r};
 	if (!r->pieces.count && !r->batch && !r->files)
 		return cli_error(err, REBUS_MISUSE, "embed: nothing to work on, expected FILE... or --text STRING (rebus embed --help)");
+	if (r->store && !r->out)
+		return cli_error(err, REBUS_MISUSE, "--store: no file to store in, expected -o OUT.npy or OUT.safetensors");
 	if (!r->out && !r->json)
 		return cli_error(err, REBUS_MISUSE, "embed: no output, expected -o OUT.npy, OUT.safetensors or OUT.jsonl, or --json");
 	if (r->out)
@@ -390,7 +394,7 @@ const cli_command cli_embed = {
 	         "quoted pattern for what matches it (** is any number of folders), - for a list on standard input. Pictures are "
 	         "decoded ahead by threads of their own, and memory does not grow with their number. OUT.npy is float32 [rows, "
 	         "width], with the names in OUT.npy.files, one a line; OUT.safetensors holds \"embeddings\" and \"files\" (U8, one "
-	         "name a line); OUT.jsonl has {\"file\", \"vector\"} a line. Rows are kept in OUT.part until all are done: the same "
+	         "name a line); --store makes them smaller; OUT.jsonl has {\"file\", \"vector\"} a line. Rows are kept in OUT.part until all are done: the same "
 	         "call resumes after it was stopped or killed. A picture that cannot be read is reported and skipped, the rest is "
 	         "written, and the exit code is 1. --json prints {\"output\", \"rows\", \"skipped\"}, or without -o the vectors, "
 	         "one line each.",

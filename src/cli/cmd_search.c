@@ -37,7 +37,7 @@ static rebus_status search(const cli_engine *e, const cli_request *r, const rebu
 			status = cli_no_memory(err);
 			goto done;
 		}
-	CLI_TRY(rebus_index_search(index, query, width, top, rows.items, scores.items, &found, err));
+	CLI_TRY(rebus_index_search(index, query, width, top, r->threads > 0 ? (int)r->threads : 0, rows.items, scores.items, &found, err));
 	if (r->json)
 		print_json(out, index, rows.items, scores.items, found);
 	else

@@ -64,6 +64,9 @@ static const option table[] = {
 	{"--output", 'o', WORD, CLI_EMBED, FIELD(out), "OUT", 0, 0,
 	 "the file to write, OUT.npy (the names go to OUT.npy.files), OUT.safetensors or OUT.jsonl; without it, --json prints the "
 	 "vectors"},
+	{"--store", 0, CHOICE, CLI_EMBED, FIELD(store), "f32|f16|int8", 0, 0,
+	 "how OUT.npy and OUT.safetensors hold the numbers: as they are, rounded to half precision, or as bytes with a scale a row "
+	 "(in OUT.npy.scales, or the tensor \"scales\"); search reads all three (default: f32)"},
 	{"--restart", 0, FLAG, CLI_EMBED, FIELD(restart), NULL, 0, 0, "do not resume from OUT.part, begin anew"},
 	{"--batch-size", 0, WHOLE, CLI_CLASSIFY | CLI_ASK, FIELD(batch_size), "N", 1, 65536,
 	 "how many inputs run packed in one pass (default: 32)"},

@@ -9,11 +9,21 @@
 
 enum { HEADER = 128, HEADER_READ_MOST = 1 << 16 };
 
-static void header_make(char out[HEADER], int64_t rows, int64_t width)
+static const struct {
+	const char *name;
+	size_t size;
+} types[] = {[NPY_F32] = {"<f4", 4}, [NPY_F16] = {"<f2", 2}, [NPY_I8] = {"|i1", 1}};
+
+size_t npy_size(npy_type type)
+{
+	return types[type].size;
+}
+
+static void header_make(char out[HEADER], npy_type type, int64_t rows, int64_t width)
 {
 	static const char magic[10] = "\x93NUMPY\x01\x00\x76\x00"; /* 0x76 = HEADER - 10 */
 	char text[HEADER];
-	int n = snprintf(text, sizeof text, "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRId64 ", %" PRId64 "), }", rows,
+	int n = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (%" PRId64 ", %" PRId64 "), }", types[type].name, rows,
 	                 width);
 	memset(out, ' ', HEADER);
 	memcpy(out, magic, sizeof magic);
@@ -21,16 +31,16 @@ static void header_make(char out[HEADER], int64_t rows, int64_t width)
 	out[HEADER - 1] = '\n';
 }
 
-rebus_status npy_begin(npy_out *o, const char *path, int64_t width, rebus_error *err)
+rebus_status npy_begin(npy_out *o, const char *path, npy_type type, int64_t width, rebus_error *err)
 {
 	char header[HEADER];
-	npy_out made = {.width = width};
+	npy_out made = {.type = type, .width = width};
 	if (width < 1 || width > INT32_MAX)
 		return error_set(err, REBUS_MISUSE, "%s: rows of %" PRId64 " numbers, expected 1 to %d", path, width, INT32_MAX);
 	rebus_status status = file_create(&made.file, path, err);
 	if (status)
 		return status;
-	header_make(header, 0, width);
+	header_make(header, type, 0, width);
 	status = file_write(&made.file, header, sizeof header, err);
 	if (status)
 		file_discard(&made.file);
@@ -39,10 +49,10 @@ rebus_status npy_begin(npy_out *o, const char *path, int64_t width, rebus_error 
 	return status;
 }
 
-rebus_status npy_rows(npy_out *o, int64_t rows, const float *data, rebus_error *err)
+rebus_status npy_rows(npy_out *o, int64_t rows, const void *data, rebus_error *err)
 {
 	size_t bytes;
-	if (rows < 0 || rows > INT64_MAX - o->rows || !size_mul((size_t)rows, (size_t)o->width * sizeof *data, &bytes))
+	if (rows < 0 || rows > INT64_MAX - o->rows || !size_mul((size_t)rows, (size_t)o->width * npy_size(o->type), &bytes))
 		return error_set(err, REBUS_LIMIT, "%s: %" PRId64 " rows more than a file can hold", o->file.path, rows);
 	rebus_status status = file_write(&o->file, data, bytes, err);
 	if (!status)
@@ -53,7 +63,7 @@ rebus_status npy_rows(npy_out *o, int64_t rows, const float *data, rebus_error *
 rebus_status npy_end(npy_out *o, rebus_error *err)
 {
 	char header[HEADER];
-	header_make(header, o->rows, o->width);
+	header_make(header, o->type, o->rows, o->width);
 	for (size_t done = 0; done < sizeof header;) {
 		ssize_t n = pwrite(o->file.fd, header + done, sizeof header - done, (off_t)done);
 		if (n < 0 && errno == EINTR)
@@ -76,7 +86,7 @@ void npy_discard(npy_out *o)
 rebus_status npy_write(const char *path, int64_t rows, int64_t width, const float *data, rebus_error *err)
 {
 	npy_out o;
-	rebus_status status = npy_begin(&o, path, width, err);
+	rebus_status status = npy_begin(&o, path, NPY_F32, width, err);
 	if (status)
 		return status;
 	status = npy_rows(&o, rows, data, err);
@@ -132,11 +142,19 @@ static bool take_number(cursor *c, int64_t *out)
 }
 
 /* The value of one member: bit 1 descr, 2 fortran_order, 4 shape. */
-static bool take_member(cursor *c, unsigned bit, int64_t shape[2])
+static bool take_member(cursor *c, unsigned bit, npy_type *type, int64_t shape[2])
 {
-	char type[8];
-	if (bit == 1)
-		return take_quoted(c, type, sizeof type) && !strcmp(type, "<f4");
+	char name[8];
+	if (bit == 1) {
+		if (!take_quoted(c, name, sizeof name))
+			return false;
+		for (size_t i = 0; i < COUNT_OF(types); i++)
+			if (!strcmp(name, types[i].name)) {
+				*type = (npy_type)i;
+				return true;
+			}
+		return false;
+	}
 	if (bit == 2)
 		return take(c, "False");
 	if (!take(c, "(") || !take_number(c, &shape[0]) || !take(c, ",") || !take_number(c, &shape[1]))
@@ -146,7 +164,7 @@ static bool take_member(cursor *c, unsigned bit, int64_t shape[2])
 }
 
 /* Members in any order, a comma after the last one or not. what: the part that is wrong. */
-static bool dictionary_read(cursor *c, int64_t shape[2], const char **what)
+static bool dictionary_read(cursor *c, npy_type *type, int64_t shape[2], const char **what)
 {
 	static const char whole[] = "{'descr': ..., 'fortran_order': ..., 'shape': ...}";
 	unsigned seen = 0;
@@ -162,8 +180,8 @@ static bool dictionary_read(cursor *c, int64_t shape[2], const char **what)
 		if (!bit || seen & bit)
 			return false;
 		seen |= bit;
-		*what = bit == 1 ? "descr '<f4' (float32)" : bit == 2 ? "fortran_order False" : "a shape (rows, width)";
-		if (!take_member(c, bit, shape))
+		*what = bit == 1 ? "descr '<f4' (float32), '<f2' or '|i1'" : bit == 2 ? "fortran_order False" : "a shape (rows, width)";
+		if (!take_member(c, bit, type, shape))
 			return false;
 		*what = whole;
 		more = take(c, ",");
@@ -186,17 +204,17 @@ rebus_status npy_parse(npy_in *in, const void *bytes, size_t size, const char *n
 		return error_set(err, REBUS_FORMAT, "%s: header of %zu bytes, expected at most %d and the %zu that follow", name, length,
 		                 HEADER_READ_MOST, size - head);
 	cursor c = {(const char *)p + head, (const char *)p + head + length};
-	if (!dictionary_read(&c, shape, &what))
+	if (!dictionary_read(&c, &made.type, shape, &what))
 		return error_set(err, REBUS_FORMAT, "%s: header byte %zu: expected %s", name, (size_t)(c.at - (const char *)p), what);
 	head += length;
-	if (!size_mul((size_t)shape[0], (size_t)shape[1], &want) || !size_mul(want, sizeof(float), &want) || want != size - head)
+	if (!size_mul((size_t)shape[0], (size_t)shape[1], &want) || !size_mul(want, npy_size(made.type), &want) || want != size - head)
 		return error_set(err, REBUS_FORMAT, "%s: %zu bytes of data, expected those of shape (%" PRId64 ", %" PRId64 ")", name,
 		                 size - head, shape[0], shape[1]);
-	if (((uintptr_t)p + head) % sizeof(float))
-		return error_set(err, REBUS_FORMAT, "%s: data begins at byte %zu, expected a multiple of 4", name, head);
+	if (((uintptr_t)p + head) % npy_size(made.type))
+		return error_set(err, REBUS_FORMAT, "%s: data begins at byte %zu, expected a multiple of %zu", name, head, npy_size(made.type));
 	made.rows = shape[0];
 	made.width = shape[1];
-	made.data = (const float *)(const void *)(p + head);
+	made.data = p + head;
 	*in = made;
 	return REBUS_OK;
 }

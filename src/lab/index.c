@@ -1,15 +1,13 @@
 /*
  * index.c - reads vectors that `rebus embed` wrote and searches them; the files are described in index.h.
  *
- *   query ─► for every row: dot(query, row) / |row| ─► heap of the best `top` ─► sorted, best first
+ *   PATH ─► mapped, checked: shape, type, a name a row ─► index_scan.c
  *
- * A .npy or .safetensors file is mapped and searched where it lies. Rows need not have unit length (only two-tower models
- * give such vectors), so every row is divided by its own; a row of length 0 scores 0. Sums run in sixteen float lanes, added
- * up in double: rows are at most some thousand wide, and the error stays near float's own.
+ * A .npy or .safetensors file is searched where it lies; only the list of names is copied, once, whose line ends become the
+ * ends of strings. Rows need not have unit length (only two-tower models give such vectors).
  */
-#include "lab/index.h"
+#include "lab/index_scan.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,13 +15,14 @@
 #include "files/npy.h"
 #include "files/safetensors.h"
 
-enum { LANES = 16, LINE_VALUES = 1 << 20 };
+enum { LINE_VALUES = 1 << 20 };
 
 struct rebus_index {
 	arena a; /* holds this struct too */
 	npy_in npy;
 	safetensors *tensors;
-	const float *data; /* [rows, width] */
+	rebus_store store;
+	const void *data; /* [rows, width] */
 	const char **names; /* [rows] */
 	size_t rows, width;
 };
@@ -62,18 +61,14 @@ void index_name_put(buf *b, const char *name, size_t size)
 	buf_byte(b, '\n');
 }
 
-/* One line of the list of names, as a string in the arena. */
-static rebus_status name_get(arena *a, const char *line, size_t size, const char *where, size_t row, const char **out,
-                             rebus_error *err)
+/* A name that is written as a JSON string, in the arena. */
+static rebus_status quoted_name(arena *a, const char *line, size_t size, const char *where, size_t row, const char **out, rebus_error *err)
 {
-	rebus_status status = REBUS_OK;
+	rebus_status status;
 	json *j = NULL;
-	const char *name = line;
-	size_t length = size;
-	if (size && line[0] == '"') {
-		TRY(json_parse(line, size, where, 1, &j, err));
-		name = json_text(j, &length);
-	}
+	size_t length;
+	TRY(json_parse(line, size, where, 1, &j, err));
+	const char *name = json_text(j, &length);
 	if (!name || memchr(name, 0, length)) {
 		status = error_set(err, REBUS_FORMAT, "%s: line %zu is not a name", where, row + 1);
 		goto done;
@@ -90,19 +85,23 @@ done:
 }
 
 /* The list must have exactly one line a row. */
-static rebus_status names_read(rebus_index *x, const char *text, size_t size, const char *where, rebus_error *err)
+static rebus_status names_read(rebus_index *x, const char *given, size_t size, const char *where, rebus_error *err)
 {
 	size_t row = 0;
-	const char *end = text + size;
 	x->names = arena_get(&x->a, x->rows, sizeof *x->names);
-	if (!x->names)
+	char *text = arena_text(&x->a, given, size), *end = text + size;
+	if (!x->names || !text)
 		return error_memory(err, where);
+	if (memchr(text, 0, size))
+		return error_set(err, REBUS_FORMAT, "%s: byte %zu is a NUL, expected names", where, strlen(text));
 	while (text < end) {
-		const char *stop = memchr(text, '\n', (size_t)(end - text));
+		char *stop = memchr(text, '\n', (size_t)(end - text));
 		stop = stop ? stop : end;
 		if (row == x->rows)
 			return error_set(err, REBUS_FORMAT, "%s: more names than the %zu rows of vectors", where, x->rows);
-		rebus_status status = name_get(&x->a, text, (size_t)(stop - text), where, row, &x->names[row], err);
+		*stop = 0;
+		x->names[row] = text;
+		rebus_status status = *text == '"' ? quoted_name(&x->a, text, (size_t)(stop - text), where, row, &x->names[row], err) : REBUS_OK;
 		if (status)
 			return status;
 		row++;
@@ -122,6 +121,7 @@ static rebus_status npy_load(rebus_index *x, const char *path, rebus_error *err)
 		return error_memory(err, path);
 	TRY(npy_open(&x->npy, path, 0, err));
 	x->data = x->npy.data;
+	x->store = x->npy.type == NPY_F32 ? REBUS_STORE_F32 : x->npy.type == NPY_F16 ? REBUS_STORE_F16 : REBUS_STORE_INT8;
 	x->rows = (size_t)x->npy.rows;
 	x->width = (size_t)x->npy.width;
 	TRY(file_open(&list, where, 0, false, NULL, err));
@@ -137,11 +137,12 @@ static rebus_status tensors_load(rebus_index *x, const char *path, rebus_error *
 	if (status)
 		return status;
 	const tensor_info *v = safetensors_find(x->tensors, "embeddings"), *names = safetensors_find(x->tensors, "files");
-	if (!v || v->type != TENSOR_F32 || v->rank != 2 || (uintptr_t)v->data % sizeof(float))
-		return error_set(err, REBUS_FORMAT, "%s: no vectors in it, expected a tensor \"embeddings\", F32 [rows, width]", path);
+	if (!v || (v->type != TENSOR_F32 && v->type != TENSOR_F16 && v->type != TENSOR_I8) || v->rank != 2)
+		return error_set(err, REBUS_FORMAT, "%s: no vectors in it, expected a tensor \"embeddings\", F32, F16 or I8 [rows, width]", path);
 	if (!names || names->type != TENSOR_U8 || names->rank != 1)
 		return error_set(err, REBUS_FORMAT, "%s: no names in it, expected a tensor \"files\", U8, a name a line", path);
 	x->data = v->data;
+	x->store = v->type == TENSOR_F32 ? REBUS_STORE_F32 : v->type == TENSOR_F16 ? REBUS_STORE_F16 : REBUS_STORE_INT8;
 	x->rows = (size_t)v->shape[0];
 	x->width = (size_t)v->shape[1];
 	return names_read(x, names->data, names->size, path, err);
@@ -264,94 +265,17 @@ const char *rebus_index_file(const rebus_index *index, size_t row)
 	return row < index->rows ? index->names[row] : NULL;
 }
 
-/* x·y and y·y */
-static void dot_pair(const float *x, const float *y, size_t n, double *xy, double *yy)
+rebus_status rebus_index_search(const rebus_index *index, const float *query, size_t width, size_t top, int threads, size_t *rows, float *scores,
+                                size_t *found, rebus_error *err)
 {
-	float a[LANES] = {0}, b[LANES] = {0};
-	size_t i = 0;
-	for (; i + LANES <= n; i += LANES)
-		for (size_t k = 0; k < LANES; k++) {
-			a[k] += x[i + k] * y[i + k];
-			b[k] += y[i + k] * y[i + k];
-		}
-	*xy = *yy = 0;
-	for (; i < n; i++) {
-		*xy += (double)x[i] * y[i];
-		*yy += (double)y[i] * y[i];
-	}
-	for (size_t k = 0; k < LANES; k++) {
-		*xy += a[k];
-		*yy += b[k];
-	}
-}
-
-/* Order of results: higher score first, then lower row. */
-static bool is_worse(float score, size_t row, float than, size_t than_row)
-{
-	return score < than || (score == than && row > than_row);
-}
-
-/* Heap with the worst result at the root; the entry at `at` sinks to its place among n. */
-static void heap_sink(size_t *rows, float *scores, size_t n, size_t at)
-{
-	for (size_t child = 2 * at + 1; child < n; child = 2 * at + 1) {
-		if (child + 1 < n && is_worse(scores[child + 1], rows[child + 1], scores[child], rows[child]))
-			child++;
-		if (!is_worse(scores[child], rows[child], scores[at], rows[at]))
-			return;
-		float score = scores[at];
-		size_t row = rows[at];
-		scores[at] = scores[child];
-		rows[at] = rows[child];
-		scores[child] = score;
-		rows[child] = row;
-		at = child;
-	}
-}
-
-/* The worst goes to the end, again and again: best first remains. */
-static void heap_sort(size_t *rows, float *scores, size_t n)
-{
-	while (n > 1) {
-		float score = scores[0];
-		size_t row = rows[0];
-		n--;
-		scores[0] = scores[n];
-		rows[0] = rows[n];
-		scores[n] = score;
-		rows[n] = row;
-		heap_sink(rows, scores, n, 0);
-	}
-}
-
-rebus_status rebus_index_search(const rebus_index *index, const float *query, size_t width, size_t top, size_t *rows,
-                                float *scores, size_t *found,
-                                rebus_error *err)
-{
-	double length, unused;
 	if (width != index->width)
 		return error_set(err, REBUS_SHAPE, "index: vectors of %zu numbers, the query has %zu, expected those of the same model",
 		                 index->width, width);
-	dot_pair(query, query, width, &unused, &length);
-	size_t n = top < index->rows ? top : index->rows;
-	for (size_t row = 0; row < index->rows && n; row++) {
-		double xy, yy;
-		dot_pair(query, index->data + row * width, width, &xy, &yy);
-		double cosine = length > 0 && yy > 0 ? xy / (sqrt(length) * sqrt(yy)) : 0;
-		float score = isfinite(cosine) ? (float)cosine : -2.0f;
-		if (row < n) {
-			scores[row] = score;
-			rows[row] = row;
-			if (row + 1 == n)
-				for (size_t i = n / 2; i-- > 0;)
-					heap_sink(rows, scores, n, i);
-		} else if (is_worse(scores[0], rows[0], score, row)) {
-			scores[0] = score;
-			rows[0] = row;
-			heap_sink(rows, scores, n, 0);
-		}
-	}
-	heap_sort(rows, scores, n);
-	*found = n;
-	return REBUS_OK;
+	if (threads < 0 || threads > 1024)
+		return error_set(err, REBUS_MISUSE, "threads: %d, expected 0 to 1024", threads);
+	const index_rows all = {index->store, index->data, index->rows, width};
+	rebus_status status = index_scan(&all, query, top, threads, cpu_detect(), rows, scores, err);
+	if (!status)
+		*found = top < index->rows ? top : index->rows;
+	return status;
 }

@@ -31,6 +31,7 @@ struct rebus_index_writer {
 	arena a; /* holds this struct too */
 	const char *path, *part;
 	index_kind kind;
+	rebus_store store;
 	int fd;
 	bool ours; /* PATH.part holds nothing but what this writer put there */
 	file_map before; /* PATH.part as it was found; names point into it */
@@ -160,7 +161,7 @@ static rebus_status part_open(rebus_index_writer *w, const buf *head, bool resum
 	                 ours ? "left by a call with another model or other options" : "not a list of vectors");
 }
 
-rebus_status rebus_index_create(const char *path, const char *about, bool resume, rebus_index_writer **out, size_t *have,
+rebus_status rebus_index_create(const char *path, rebus_store store, const char *about, bool resume, rebus_index_writer **out, size_t *have,
                                 rebus_error *err)
 {
 	rebus_status status;
@@ -172,6 +173,10 @@ rebus_status rebus_index_create(const char *path, const char *about, bool resume
 	uint32_t about_size = (uint32_t)size;
 	buf_init(&head, NULL, ABOUT_MOST + sizeof magic + 4);
 	TRY(index_kind_of(path, &kind, err));
+	if (store < REBUS_STORE_F32 || store > REBUS_STORE_INT8 || (store && kind == INDEX_JSONL)) {
+		status = error_set(err, REBUS_MISUSE, "%s: lines hold decimal numbers, expected .npy or .safetensors for f16 and int8", path);
+		goto done;
+	}
 	if (file_is_folder(path)) {
 		status = error_set(err, REBUS_IO, "%s: is a folder, expected a file to write", path);
 		goto done;
@@ -188,6 +193,7 @@ rebus_status rebus_index_create(const char *path, const char *about, bool resume
 	}
 	w->a = a;
 	w->kind = kind;
+	w->store = store;
 	w->fd = -1;
 	buf_init(&w->row, NULL, 16 + NAME_MOST + (size_t)WIDTH_MOST * sizeof(float));
 	w->path = arena_text(&w->a, path, strlen(path));
@@ -260,7 +266,7 @@ static void sink_init(sink *s, file_out *file)
 	buf_init(&s->b, NULL, (size_t)16 * BLOCK + 16 * (size_t)WIDTH_MOST + 6 * (size_t)NAME_MOST);
 }
 
-typedef enum { PUT_NAMES, PUT_VECTORS, PUT_LINES } what_to_put;
+typedef enum { PUT_NAMES, PUT_VECTORS, PUT_SCALES, PUT_LINES } what_to_put;
 
 static void line_put(buf *b, const record *r)
 {
@@ -290,10 +296,14 @@ static rebus_status rows_put(const rebus_index_writer *w, const file_map *part, 
 		}
 		if (what == PUT_NAMES)
 			index_name_put(&s.b, r.name, r.name_size);
-		else if (what == PUT_VECTORS)
-			buf_add(&s.b, r.vector, r.width * sizeof(float));
-		else
+		else if (what == PUT_SCALES)
+			buf_add(&s.b, &(float){index_scale(r.vector, r.width)}, sizeof(float));
+		else if (what == PUT_LINES)
 			line_put(&s.b, &r);
+		else if (!index_store_put(&s.b, w->store, r.vector, r.width)) {
+			status = error_set(err, REBUS_LIMIT, "%.150s: its vector has a number too large for f16, expected at most 65504", r.name);
+			goto done;
+		}
 		TRY(sink_flush(&s, BLOCK, err));
 	}
 	TRY(sink_flush(&s, 0, err));
@@ -302,23 +312,33 @@ done:
 	return status;
 }
 
-/* Both files are complete before either is put in place. */
+/* All files are complete before any is put in place. */
 static rebus_status finish_npy(const rebus_index_writer *w, const file_map *part, rebus_error *err)
 {
+	static const npy_type types[] = {[REBUS_STORE_F32] = NPY_F32, [REBUS_STORE_F16] = NPY_F16, [REBUS_STORE_INT8] = NPY_I8};
 	rebus_status status;
-	npy_out vectors = {.file = {.fd = -1}};
+	npy_out vectors = {.file = {.fd = -1}}, scales = {.file = {.fd = -1}};
 	file_out list = {.fd = -1};
 	char path[4200];
-	snprintf(path, sizeof path, "%s.files", w->path);
-	TRY(npy_begin(&vectors, w->path, (int64_t)w->width, err));
+	TRY(npy_begin(&vectors, w->path, types[w->store], (int64_t)w->width, err));
 	TRY(rows_put(w, part, PUT_VECTORS, &vectors.file, err));
 	vectors.rows = (int64_t)w->rows;
+	if (w->store == REBUS_STORE_INT8) {
+		snprintf(path, sizeof path, "%s.scales", w->path);
+		TRY(npy_begin(&scales, path, NPY_F32, 1, err));
+		TRY(rows_put(w, part, PUT_SCALES, &scales.file, err));
+		scales.rows = (int64_t)w->rows;
+	}
+	snprintf(path, sizeof path, "%s.files", w->path);
 	TRY(file_create(&list, path, err));
 	TRY(rows_put(w, part, PUT_NAMES, &list, err));
 	TRY(npy_end(&vectors, err));
+	if (w->store == REBUS_STORE_INT8)
+		TRY(npy_end(&scales, err));
 	TRY(file_commit(&list, err));
 done:
 	npy_discard(&vectors);
+	npy_discard(&scales);
 	file_discard(&list);
 	return status;
 }
@@ -342,18 +362,25 @@ static rebus_status finish_safetensors(const rebus_index_writer *w, const file_m
 {
 	rebus_status status;
 	file_out f = {.fd = -1};
-	char head[512];
-	size_t data = w->rows * w->width * sizeof(float), names = names_size(w, part);
+	static const char *const types[] = {[REBUS_STORE_F32] = "F32", [REBUS_STORE_F16] = "F16", [REBUS_STORE_INT8] = "I8"};
+	char head[512], more[128] = "";
+	/* Scales come first: every tensor is aligned then, as readers expect. */
+	size_t scales = w->store == REBUS_STORE_INT8 ? w->rows * sizeof(float) : 0;
+	size_t data = scales + w->rows * w->width * index_store_size(w->store), names = names_size(w, part);
+	if (scales)
+		snprintf(more, sizeof more, "\"scales\":{\"dtype\":\"F32\",\"shape\":[%zu],\"data_offsets\":[0,%zu]},", w->rows, scales);
 	int n = snprintf(head + 8, sizeof head - 8,
-	                 "{\"__metadata__\":{\"format\":\"pt\"},"
-	                 "\"embeddings\":{\"dtype\":\"F32\",\"shape\":[%zu,%zu],\"data_offsets\":[0,%zu]},"
+	                 "{\"__metadata__\":{\"format\":\"pt\"},%s"
+	                 "\"embeddings\":{\"dtype\":\"%s\",\"shape\":[%zu,%zu],\"data_offsets\":[%zu,%zu]},"
 	                 "\"files\":{\"dtype\":\"U8\",\"shape\":[%zu],\"data_offsets\":[%zu,%zu]}}",
-	                 w->rows, w->width, data, names, data, data + names);
+	                 more, types[w->store], w->rows, w->width, scales, data, names, data, data + names);
 	uint64_t size = size_round((size_t)n, 8);
 	memset(head + 8 + n, ' ', (size_t)size - (size_t)n);
 	memcpy(head, &size, sizeof size);
 	TRY(file_create(&f, w->path, err));
 	TRY(file_write(&f, head, 8 + (size_t)size, err));
+	if (scales)
+		TRY(rows_put(w, part, PUT_SCALES, &f, err));
 	TRY(rows_put(w, part, PUT_VECTORS, &f, err));
 	TRY(rows_put(w, part, PUT_NAMES, &f, err));
 	if (f.written != 8 + (size_t)size + data + names) {

@@ -600,6 +600,30 @@ def search_finds(w):
 
 
 @test
+def search_in_small_stores(w):
+    clip = w.model("clip-fashion")
+    files = [w.picture("clip-fashion", i) for i in range(20)]
+    whole = w.fresh(".npy")
+    w.good("embed", "-m", clip, *files, "-o", whole)
+    for store in ("f16", "int8"):
+        for ending in (".npy", ".safetensors"):
+            out = w.fresh(ending)
+            w.good("embed", "-m", clip, *files, "--store", store, "-o", out)
+            check(os.path.getsize(out) < os.path.getsize(whole), "no smaller")
+            for i in (3, 18):
+                a, b = (w.json("search", "-m", clip, x, "--image", files[i], "--top", "3", "-t", "3")[0] for x in (whole, out))
+                same(b["files"][0], files[i], "a picture finds itself")
+                close(b["scores"], a["scores"], 2e-3, f"{store} scores")
+    rows, scales = npy_read(whole), w.fresh(".npy")
+    w.good("embed", "-m", clip, *files, "--store", "int8", "-o", scales)
+    data = read(scales + ".scales")
+    scale, q = array.array("f", data[128:]), array.array("b", read(scales)[128:])
+    check(all(abs(q[i * 64 + k] * scale[i] - rows[i][k]) <= scale[i] * 0.501 for i in range(20) for k in range(64)), "numbers times their scale")
+    w.bad(2, "decimal", "embed", "-m", clip, files[0], "--store", "int8", "-o", w.fresh(".jsonl"))
+    w.bad(2, "no file", "embed", "-m", clip, files[0], "--store", "int8", "--json")
+
+
+@test
 def search_mistakes(w):
     search = lambda code, words, index: w.bad(code, words, "search", "-m", w.model("clip-fashion"), index, "--text", "a")
     other = w.path("other.npy")
@@ -613,6 +637,11 @@ def search_mistakes(w):
     search(1, "the same model", other)
     search(1, "none.npy", "none.npy")
     search(2, "ends in", "index.txt")
+    w.write("other.npy.files", b"a\0b\n")
+    search(1, "NUL", other)
+    w.write("other.npy.files", '"a\n')
+    search(1, "JSON", other)
+    w.write("other.npy.files", "a\n")
     search(1, "npy", w.write("bad.npy", b"\x93NUMPY\x01\x00"))
     search(1, "", w.write("bad.safetensors", b"12345678"))
     search(1, "embeddings", os.path.join(w.model("clip-fashion"), "model.safetensors"))

@@ -37,7 +37,7 @@ static void test_rows(void **state)
 	npy_out o;
 	npy_in in;
 	const char *path = scratch_path("b.npy");
-	assert_int_equal(npy_begin(&o, path, 2, &err), REBUS_OK);
+	assert_int_equal(npy_begin(&o, path, NPY_F32, 2, &err), REBUS_OK);
 	assert_int_equal(npy_rows(&o, 1, numbers, &err), REBUS_OK);
 	assert_int_equal(npy_rows(&o, 0, NULL, &err), REBUS_OK);
 	assert_int_equal(npy_rows(&o, 2, numbers + 2, &err), REBUS_OK);
@@ -49,7 +49,7 @@ static void test_rows(void **state)
 	assert_int_equal(in.width, 2);
 	assert_memory_equal(in.data, numbers, sizeof numbers);
 	npy_close(&in);
-	assert_int_equal(npy_begin(&o, scratch_path("c.npy"), 2, &err), REBUS_OK);
+	assert_int_equal(npy_begin(&o, scratch_path("c.npy"), NPY_F32, 2, &err), REBUS_OK);
 	npy_discard(&o);
 	assert_false(file_exists(scratch_path("c.npy")));
 	assert_false(file_exists(scratch_path("c.npy.tmp")));
