@@ -280,6 +280,7 @@ static rebus_status measure(benching *b, rebus_error *err)
 	const rebus_model *m = b->s->m;
 	plan_rows features = {0};
 	b->r = (bench_result){.cpu = cpu_name(m->k->level), .threads = b->s->runner.threads, .prompts = b->count};
+	b->r.precision = precision_name(packs_precision(m->ready));
 	if (b->o->picture_count)
 		TRY(bench_pictures(b, err));
 	if (m->vision.f)
@@ -296,7 +297,8 @@ static rebus_status measure(benching *b, rebus_error *err)
 	for (size_t i = 0; i < safetensors_count(m->weights); i++)
 		b->r.weights += safetensors_at(m->weights, i)->size;
 	if (b->o->shares)
-		TRY(peaks_measure(&b->s->runner, m->k->level, m->mem.from, &b->r.peak, err));
+		TRY(peaks_measure(&b->s->runner, m->k->level, packs_precision(m->ready), m->mem.from, &b->r.peak, err));
+	b->r.ready = packs_bytes(m->ready);
 	b->r.measured = b->o->shares;
 done:
 	return status;

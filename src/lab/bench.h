@@ -29,13 +29,14 @@ typedef struct bench_part {
 } bench_part;
 
 typedef struct bench_result {
-	const char *cpu;
+	const char *cpu, *precision;
 	int threads;
 	size_t prompts;
 	bench_part *part[BENCH_PARTS];
 	int32_t part_count;
 	bool measured; /* peaks */
 	peaks peak;
+	size_t ready;             /* bytes: weights made ready for products */
 	size_t resident, weights; /* bytes: the most this process had, mapped files in it; the tensors of the checkpoint's files */
 } bench_result;
 

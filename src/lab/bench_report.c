@@ -192,11 +192,11 @@ static rebus_status json_part(const bench_result *r, const bench_part *p, bool p
 
 static rebus_status write_json(const bench_result *r, bool profile, arena *a, buf *b, rebus_error *err)
 {
-	buf_format(b, "{\"cpu\": \"%s\", \"threads\": %d, \"prompts\": %zu", r->cpu, r->threads, r->prompts);
+	buf_format(b, "{\"cpu\": \"%s\", \"precision\": \"%s\", \"threads\": %d, \"prompts\": %zu", r->cpu, r->precision, r->threads, r->prompts);
 	if (r->measured)
 		buf_format(b, ", \"peaks\": {\"gflops_per_second\": %.2f, \"gb_per_second\": %.2f, \"barrier_us\": %.3f, \"entry_us\": %.3f}", r->peak.flops * 1e-9,
 			r->peak.bytes * 1e-9, r->peak.barrier * 1e6, r->peak.entry * 1e6);
-	buf_format(b, ", \"resident_bytes\": %zu, \"weight_bytes\": %zu, \"parts\": [", r->resident, r->weights);
+	buf_format(b, ", \"resident_bytes\": %zu, \"weight_bytes\": %zu, \"ready_bytes\": %zu, \"parts\": [", r->resident, r->weights, r->ready);
 	for (int32_t i = 0; i < r->part_count; i++) {
 		buf_text(b, i ? ", {" : "{");
 		rebus_status status = json_part(r, r->part[i], profile, a, b, err);
@@ -268,10 +268,10 @@ static rebus_status text_part(const bench_result *r, const bench_part *p, bool p
 
 static rebus_status write_text(const bench_result *r, bool profile, arena *a, buf *b, rebus_error *err)
 {
-	buf_format(b, "%s, %d thread%s, %zu prompt%s\n", r->cpu, r->threads, r->threads == 1 ? "" : "s", r->prompts, r->prompts == 1 ? "" : "s");
+	buf_format(b, "%s, %s, %d thread%s, %zu prompt%s\n", r->cpu, r->precision, r->threads, r->threads == 1 ? "" : "s", r->prompts, r->prompts == 1 ? "" : "s");
 	if (r->measured)
-		buf_format(b, "peaks    %.1f GFLOP/s, %.1f GB/s; %.2f us a step's barrier, %.1f us to wake the team\n", r->peak.flops * 1e-9, r->peak.bytes * 1e-9,
-			r->peak.barrier * 1e6, r->peak.entry * 1e6);
+		buf_format(b, "peaks    %.1f GFLOP/s of %s, %.1f GB/s; %.2f us a step's barrier, %.1f us to wake the team\n", r->peak.flops * 1e-9, r->precision,
+			r->peak.bytes * 1e-9, r->peak.barrier * 1e6, r->peak.entry * 1e6);
 	for (int32_t i = 0; i < r->part_count; i++) {
 		rebus_status status = text_part(r, r->part[i], profile, a, b, err);
 		if (status)
@@ -282,7 +282,13 @@ static rebus_status write_text(const bench_result *r, bool profile, arena *a, bu
 		report_bytes(b, (double)r->resident);
 		buf_text(b, " resident at most, of them up to ");
 		report_bytes(b, (double)r->weights);
-		buf_text(b, " of the checkpoint's files\n");
+		buf_text(b, " of the checkpoint's files");
+		if (r->ready) {
+			buf_text(b, "; ");
+			report_bytes(b, (double)r->ready);
+			buf_text(b, " of weights made ready for products");
+		}
+		buf_byte(b, '\n');
 	}
 	return REBUS_OK;
 }

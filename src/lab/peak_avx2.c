@@ -70,4 +70,4 @@ static float read_all(const float *x, size_t count)
 	return sum_of(_mm256_add_ps(s0, s4));
 }
 
-const peak_loops peak_avx2 = {multiply, 2.0 * 8 * 12, read_all};
+const peak_loops peak_avx2 = {{multiply, 2.0 * 8 * 12}, read_all};

@@ -50,7 +50,7 @@ static float read_all(const float *x, size_t count)
 	return all;
 }
 
-const peak_loops peak_portable = {multiply, 2.0 * LANES, read_all};
+const peak_loops peak_portable = {{multiply, 2.0 * LANES}, read_all};
 
 static const peak_loops *loops_of(cpu_level level)
 {
@@ -64,9 +64,20 @@ static const peak_loops *loops_of(cpu_level level)
 	return &peak_portable;
 }
 
+static peak_products products_of(cpu_level level, precision as)
+{
+#ifdef REBUS_X86
+	if (level == CPU_AVX512BF16 && as != PRECISION_F32)
+		return as == PRECISION_BF16 ? peak_bf16_avx512bf16 : peak_int8_avx512bf16;
+#endif
+	(void)as;
+	return loops_of(level)->f32;
+}
+
 /* ------------------------------------------------------------------------------------------------ the team */
 typedef struct measuring {
 	const peak_loops *loops;
+	peak_products products;
 	int threads;
 	float *buffer;
 	size_t part; /* floats a thread */
@@ -84,7 +95,7 @@ static void keep(measuring *m, float x)
 static void work_multiply(void *arg, int index)
 {
 	measuring *m = arg;
-	keep(m, m->loops->multiply(ROUNDS, 0.5f + 1e-3f * (float)index, 0.25f));
+	keep(m, m->products.multiply(ROUNDS, 0.5f + 1e-3f * (float)index, 0.25f));
 }
 
 static void work_fill(void *arg, int index)
@@ -151,7 +162,7 @@ static rebus_status take_buffer(measuring *m, arena *a, size_t *size, rebus_erro
 	return error_memory(err, "a buffer to read");
 }
 
-rebus_status peaks_measure(const rebus_runner *runner, cpu_level level, const rebus_allocator *from, peaks *out, rebus_error *err)
+rebus_status peaks_measure(const rebus_runner *runner, cpu_level level, precision as, const rebus_allocator *from, peaks *out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	peaks p = {0};
@@ -163,13 +174,14 @@ rebus_status peaks_measure(const rebus_runner *runner, cpu_level level, const re
 		goto done;
 	}
 	m->loops = loops_of(level);
+	m->products = products_of(level, as);
 	m->threads = runner->threads;
 	m->meet = barrier_new(&a, runner->threads);
 	if (!m->meet) {
 		status = error_memory(err, "a barrier");
 		goto done;
 	}
-	p.flops = m->loops->flops * ROUNDS * runner->threads / shortest(runner, work_multiply, m, 1);
+	p.flops = m->products.flops * ROUNDS * runner->threads / shortest(runner, work_multiply, m, 1);
 	p.barrier = shortest(runner, work_steps, m, 1) / STEPS;
 	p.entry = shortest(runner, work_nothing, m, ENTRIES);
 	barrier_end(m->meet);
@@ -195,10 +207,10 @@ double peaks_thread(cpu_level level)
 	volatile float sink = 0;
 	for (int i = 0; i < TRIES; i++) {
 		double start = processor_time();
-		sink = loops->multiply(ROUNDS, 0.5f, 0.25f);
+		sink = loops->f32.multiply(ROUNDS, 0.5f, 0.25f);
 		double took = processor_time() - start;
 		best = i == 0 || took < best ? took : best;
 	}
 	(void)sink;
-	return loops->flops * ROUNDS / (best > 0 ? best : 1e-9);
+	return loops->f32.flops * ROUNDS / (best > 0 ? best : 1e-9);
 }

@@ -1,7 +1,8 @@
 /*
  * peaks.h - what this machine can do at most, measured: the roof that a step's time is compared with.
  *
- *   arithmetic   multiply-adds of f32 that stay in registers, at a kernel level, all threads at once
+ *   arithmetic   multiply-adds that stay in registers, at a kernel level, all threads at once: of f32, or of a session's bf16
+ *                or int8 where the level has instructions for them
  *   reading      a buffer larger than the last cache, streamed by all threads at once
  *   barrier      an empty step of a plan: one task taken, one meeting
  *   entry        waking the team for a run and waiting until it is done
@@ -12,7 +13,7 @@
 #ifndef REBUS_PEAKS_H
 #define REBUS_PEAKS_H
 
-#include "base/base.h"
+#include "kernels/kernels.h"
 
 typedef struct peaks {
 	double flops, bytes;   /* a second */
@@ -21,17 +22,22 @@ typedef struct peaks {
 } peaks;
 
 /* Some 0.4 s, a few at most. The best of many short tries, so that other programs disturb little. */
-rebus_status peaks_measure(const rebus_runner *runner, cpu_level level, const rebus_allocator *from, peaks *out, rebus_error *err);
+rebus_status peaks_measure(const rebus_runner *runner, cpu_level level, precision as, const rebus_allocator *from, peaks *out, rebus_error *err);
 
 /* Multiply-adds of one thread alone, operations a second of its processor time. */
 double peaks_thread(cpu_level level);
 
+typedef struct peak_products {
+	float (*multiply)(int64_t rounds, float a, float b); /* 0 < a, b < 2 */
+	double flops; /* a round */
+} peak_products;
+
 /* The loops of a level. Results are returned so that nothing can be left out. */
 typedef struct peak_loops {
-	float (*multiply)(int64_t rounds, float a, float b);
-	double flops; /* a round */
+	peak_products f32;
 	float (*read)(const float *x, size_t count); /* count: a multiple of 256 */
 } peak_loops;
 extern const peak_loops peak_portable, peak_avx2, peak_avx512;
+extern const peak_products peak_bf16_avx512bf16, peak_int8_avx512bf16;
 
 #endif
