@@ -138,7 +138,7 @@ static bool sides(const tensor_info *t, weight_kind kind, int64_t *out, int64_t 
 
 static rebus_status shape_check(const binding *b, const tensor_info *t, int64_t *out, int64_t *in)
 {
-	int64_t want_out = b->row->kind == WEIGHT_SCALAR ? 1 : dimension(b, b->row->out), want_in = dimension(b, b->row->in);
+	int64_t want_out = b->row->kind == WEIGHT_SCALAR ? 1 : dimension(b, b->row->out) * (b->row->third ? 3 : 1), want_in = dimension(b, b->row->in);
 	if (sides(t, b->row->kind, out, in) && (want_out < 0 || *out == want_out) && (want_in < 0 || *in == want_in))
 		return REBUS_OK;
 	char shape[192], o[24] = "any", i[24] = "any";
@@ -301,6 +301,10 @@ static rebus_status bind_one(const binding *b, weight *w)
 		return type_wrong(t, b->err);
 	TRY(shape_check(b, t, &m.out, &m.in));
 	TRY(place(b, t, &m));
+	if (b->row->third) {
+		m.out /= 3;
+		m.data = (const char *)m.data + (size_t)(b->row->third - 1) * (size_t)m.out * (size_t)m.in * dtype_size(m.type);
+	}
 	TRY(put(b, t, &m, w));
 	if (b->job->used)
 		b->job->used[t->number / 8] |= (uint8_t)(1u << t->number % 8);

@@ -55,6 +55,7 @@ typedef struct weight_row {
 	int32_t part;    /* 0, 1, 2 */
 	int32_t upto;    /* WEIGHT_DIM: with {i}, of so many layers only; 0: of all */
 	int32_t when;    /* WEIGHT_IF: the row counts only if that flag is set; 0: always */
+	int32_t third;   /* 1, 2, 3: only these rows of a tensor that stacks three alike, such as query, key and value; 0: all */
 	bool optional;   /* absent: the weight keeps parts == 0; a bias: passed over if its matrix is absent */
 	bool plus_one;   /* VECTOR: the file has w - 1 (Gemma's norms) */
 	/* For new weights: sides of 1 before and after what out and in say; an optional one is made where the architecture's name ends so */

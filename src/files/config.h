@@ -97,6 +97,7 @@ typedef struct field {
 #define CONFIG_INT_KEPT(s, m, path_, low_, high_) CONFIG_RANGED(s, m, int64_t *, INT, path_, low_, high_, .kept = true)
 #define CONFIG_REAL_KEPT(s, m, path_, low_, high_) CONFIG_RANGED(s, m, double *, REAL, path_, low_, high_, .kept = true)
 #define CONFIG_FLAG_KEPT(s, m, path_) CONFIG_FIELD(s, m, bool *, FLAG, path_, .kept = true)
+#define CONFIG_INTS_KEPT(s, m, path_, low_, high_) CONFIG_RANGED(s, m, int_list *, INTS, path_, low_, high_, .kept = true)
 #define CONFIG_PAIR_KEPT(s, m, path_, low_, high_) CONFIG_RANGED(s, m, int32_t(*)[2], PAIR, path_, low_, high_, .kept = true)
 #define CONFIG_ACT(s, m, path_, default_) CONFIG_FIELD(s, m, act_kind *, ACT, path_, .fallback_text = (default_))
 

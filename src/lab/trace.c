@@ -179,8 +179,9 @@ static void give_sequences(tracing *t, const char *prefix, const char *name, con
 		longest = int_max(longest, int_max(at[i + 1] - at[i], kind == OUTPUT_ROWS && rows->padded ? rows->padded[i] : 0));
 	/* A model that generates has logits for every row, even if it is one. */
 	bool single = kind == OUTPUT_PICKED && longest <= 1 && rows->picked != rows->row;
-	int64_t shape[3] = {n, single ? x->width : longest, x->width};
-	float *to = tensors_add(t->out, prefix, name, REBUS_F32, single ? 2 : 3, shape);
+	const int32_t *grid = o->grid ? rows->windows->stage[o->stage].grid[s0] : NULL;
+	int64_t shape[4] = {n, grid ? grid[0] : single ? x->width : longest, grid ? grid[1] : x->width, x->width};
+	float *to = tensors_add(t->out, prefix, name, REBUS_F32, grid ? 4 : single ? 2 : 3, shape);
 	for (int32_t i = s0; to && i < s1; i++) {
 		int64_t have = at[i + 1] - at[i], each = single ? 1 : longest;
 		float *mine = to + (i - s0) * each * x->width;

@@ -11,6 +11,7 @@
 	X(swin)                                                                                                            \
 	X(swinv2)                                                                                                          \
 	X(timm_vit)                                                                                                        \
+	X(timm_swin)                                                                                                       \
 	X(timm_distilled)                                                                                                  \
 	X(clip)                                                                                                            \
 	X(clip_vision)                                                                                                     \

@@ -123,14 +123,15 @@ static const int64_t usual_depths[] = {2, 2, 6, 2}, usual_heads[] = {3, 6, 12, 2
 static void derive_window(swin_config *c, int32_t i)
 {
 	pyramid_shape *w = &c->windows;
-	w->window[i] = (int32_t)c->window;
-	w->shift[i] = (int32_t)c->window / 2;
-	if (!c->second_version)
-		return;
-	int32_t grid[2] = {(c->image[0] / c->patch[0]) >> i, (c->image[1] / c->patch[1]) >> i};
-	w->window[i] = (int32_t)int_max(1, int_min(grid[0], c->window)); /* the reference takes both from the height */
-	if (grid[0] <= w->window[i])
-		w->shift[i] = 0;
+	int32_t high = (c->image[0] / c->patch[0]) >> i, side = (int32_t)c->window, shift = side / 2;
+	if (c->second_version) {
+		side = (int32_t)int_max(1, int_min(high, c->window)); /* the reference takes both from the height */
+		shift = high <= side ? 0 : shift;
+	}
+	for (int k = 0; k < 2; k++) {
+		w->window[i][k] = side;
+		w->shift[i][k] = shift;
+	}
 }
 
 static rebus_status derive_stage(swin_config *c, int32_t i, rebus_error *err)
@@ -143,13 +144,14 @@ static rebus_status derive_stage(swin_config *c, int32_t i, rebus_error *err)
 			"config.json: num_heads: %lld heads of %lld columns, expected a divisor and heads of at most 512", (long long)s->heads,
 			(long long)s->hidden);
 	derive_window(c, i);
-	int64_t side = 2 * (int64_t)c->windows.window[i] - 1;
+	int64_t side = 2 * (int64_t)c->windows.window[i][0] - 1;
 	s->mlp = (int64_t)(c->ratio * (double)s->hidden);
 	s->entries = side * side;
 	s->pieces = 4 * s->hidden;
 	s->next = 2 * s->hidden;
 	s->merge_norm = c->second_version ? s->next : s->pieces;
-	s->o = (window_options){.stage = i, .window = c->windows.window[i], .other_region = c->second_version ? -200 : -100, .cosine = c->second_version,
+	s->o = (window_options){.stage = i, .window = {c->windows.window[i][0], c->windows.window[i][1]},
+		.other_region = c->second_version ? -200 : -100, .cosine = c->second_version,
 		.after = c->second_version, .trained = i < c->trained.count ? (int32_t)c->trained.at[i] : 0};
 	s->o.block = (block_options){.heads = s->heads, .kv_heads = s->heads, .head_dim = s->hidden / s->heads, .eps = c->eps, .act = c->act,
 		.attention = "attention", .mlp = "output"};

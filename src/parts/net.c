@@ -80,7 +80,7 @@ void net_see(net *n, const char *name, node_id id, output_kind kind, bool essent
 		return;
 	}
 	graph_keep(n->g, id);
-	n->outputs[n->output_count++] = (net_output){name, id, kind, 0};
+	n->outputs[n->output_count++] = (net_output){.name = name, .node = id, .kind = kind};
 }
 
 void net_see_stage(net *n, const char *name, node_id id, int32_t stage)
@@ -89,6 +89,14 @@ void net_see_stage(net *n, const char *name, node_id id, int32_t stage)
 	net_see(n, name, id, OUTPUT_ROWS, false);
 	if (n->output_count > count)
 		n->outputs[count].stage = stage;
+}
+
+void net_see_grid(net *n, const char *name, node_id id, int32_t stage)
+{
+	int32_t count = n->output_count;
+	net_see_stage(n, name, id, stage);
+	if (n->output_count > count)
+		n->outputs[count].grid = true;
 }
 
 void net_see_hidden(net *n, const char *prefix, int64_t layer, node_id id)

@@ -23,6 +23,7 @@ typedef struct net_output {
 	node_id node;
 	output_kind kind;
 	int32_t stage; /* OUTPUT_ROWS: of the rows of which stage; 0 the table's own */
+	bool grid;     /* of a stage: rows and columns are sides of their own */
 } net_output;
 enum { NET_OUTPUTS = 1100 };
 #define NET_EMBEDDING ".embedding" /* what rebus_embed gives; names with a dot in front are not the reference's */
@@ -83,6 +84,8 @@ void net_free(net *n);
 void net_see(net *n, const char *name, node_id id, output_kind kind, bool essential);
 /* Rows of a stage. */
 void net_see_stage(net *n, const char *name, node_id id, int32_t stage);
+/* The same, as (pictures, rows, columns, width), which timm has. */
+void net_see_grid(net *n, const char *name, node_id id, int32_t stage);
 /* hidden_states.N; prefix "" or "vision." */
 void net_see_hidden(net *n, const char *prefix, int64_t layer, node_id id);
 const net_output *net_find(const net *n, const char *name);

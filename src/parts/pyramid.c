@@ -24,27 +24,27 @@ static net_cut *cut_of(net *n, int32_t stage, bool shifted)
 static float log_distance(int32_t d, int32_t window, int32_t trained)
 {
 	float x = (float)d, by = trained > 0 ? (float)(trained - 1) : (float)(window - 1);
-	if (trained > 0 || window > 1)
+	if (by > 0)
 		x /= by;
 	x *= 8.0f;
 	return (x < 0 ? -1.0f : x > 0 ? 1.0f : 0.0f) * log2f(fabsf(x) + 1.0f) / 3.0f;
 }
 
-/* Every distance of two rows of a window, [(2 window - 1)^2, 2]; nothing to train. */
+/* Every distance of two rows of a window, [(2 height - 1) (2 width - 1), 2]; nothing to train. */
 static node_id distances(net *n, const window_options *o)
 {
-	int32_t side = 2 * o->window - 1;
-	float *data = graph_constant(n->g, (int64_t)side * side * 2);
+	int32_t wide = 2 * o->window[1] - 1, all = (2 * o->window[0] - 1) * wide;
+	float *data = graph_constant(n->g, (int64_t)all * 2);
 	weight *w = arena_zero(&n->mem, 1, sizeof *w);
 	if (!data || !w) {
 		graph_fail(n->g, REBUS_MEMORY, "no memory for a table of distances");
 		return 0;
 	}
-	for (int32_t i = 0; i < side * side; i++) {
-		data[2 * i] = log_distance(i / side - o->window + 1, o->window, o->trained);
-		data[2 * i + 1] = log_distance(i % side - o->window + 1, o->window, o->trained);
+	for (int32_t i = 0; i < all; i++) {
+		data[2 * i] = log_distance(i / wide - o->window[0] + 1, o->window[0], o->trained);
+		data[2 * i + 1] = log_distance(i % wide - o->window[1] + 1, o->window[1], o->trained);
 	}
-	*w = (weight){.name = "distances", .parts = 1, .part[0] = {data, DT_F32, (int64_t)side * side, 2}, .out = (int64_t)side * side, .in = 2};
+	*w = (weight){.name = "distances", .parts = 1, .part[0] = {data, DT_F32, all, 2}, .out = all, .in = 2};
 	node_id id = graph_param(n->g, w);
 	graph_freeze(n->g, id);
 	return id;
@@ -75,7 +75,7 @@ static node_id window_attention(net *n, const char *name, node_id x, const block
 		k = graph_cosine(g, graph_text(g, "%s.unit_k", name), k, NULL, d, 0);
 	}
 	attention spec = {.heads = heads, .kv_heads = heads, .head_dim = d, .v_dim = d, .scale = o->cosine ? 1.0f : (float)(1.0 / sqrt((double)d)),
-		.bias = {.kind = BIAS_GRID, .side = {o->window, o->window}, .other_region = o->other_region}};
+		.bias = {.kind = BIAS_GRID, .side = {o->window[0], o->window[1]}, .other_region = o->other_region}};
 	node_id y = graph_attend(g, graph_text(g, "%s.attend", name), q, k, v, &spec, c->at, score_table(n, name, w, o), c->place, c->place);
 	y = graph_move(g, graph_text(g, "%s.rows", name), &y, 1, n->stage[o->stage].rows, c->back);
 	return graph_linear(g, name, y, &w->out);

@@ -11,8 +11,8 @@
 
 typedef struct window_options {
 	block_options block;
-	int32_t stage, window;
-	int32_t trained;    /* cosine: the window that log distances are measured by */
+	int32_t stage, window[2]; /* window: height, width */
+	int32_t trained;    /* cosine: the window that log distances are measured by; 0: its own */
 	float other_region; /* added to the score of rows that are no neighbours */
 	bool cosine;        /* scores of Swin V2 */
 	bool after;         /* norms after attention and the MLP, not before */

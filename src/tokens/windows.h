@@ -20,7 +20,8 @@ enum { PYRAMID_STAGES = 8 };
 
 typedef struct pyramid_shape {
 	int32_t stages;
-	int32_t window[PYRAMID_STAGES], shift[PYRAMID_STAGES]; /* sides in rows of the stage; shift: of the shifted windows */
+	int32_t window[PYRAMID_STAGES][2], shift[PYRAMID_STAGES][2]; /* height, width in rows of the stage; shift: of the shifted windows */
+	bool rolls; /* the shift goes round the grid, and padding follows it; else padding comes first and goes round too */
 	bool fits; /* a grid with a side of one window is not shifted, a smaller one is an error */
 } pyramid_shape;
 
@@ -34,6 +35,7 @@ typedef struct window_cut {
 typedef struct pyramid_stage {
 	int64_t rows;
 	int32_t *row;      /* [pictures + 1]: where each one's rows begin */
+	int32_t (*grid)[2]; /* [pictures]: rows and columns of each */
 	rowmap merge;      /* to the next stage: four pieces a row; none at the last */
 	window_cut cut[2]; /* plain, shifted */
 } pyramid_stage;

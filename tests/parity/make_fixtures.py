@@ -453,7 +453,7 @@ def timm_see(model, px):
     x = model.forward_features(px)
     for h in hooks:
         h.remove()
-    out = {"pixel_values": px, "last_hidden_state": x.flatten(1, 2) if x.ndim == 4 else x, "pooler_output": model.forward_head(x, pre_logits=True)}
+    out = {"pixel_values": px, "last_hidden_state": x, "pooler_output": model.forward_head(x, pre_logits=True)}
     if hidden:
         out["hidden_states"] = hidden
     return dict(out, logits=model(px)) if model.num_classes else out
@@ -494,6 +494,25 @@ def timm_vit(name, form, seed, architecture, big=(), patch=0, dtype=torch.float3
             other.load_state_dict(dict(state, pos_embed=place(h, w)))
             g.case(f"{h}x{w}", pieces[:2], height=h, width=w, tensors=timm_see(other, timm_pixels(g, names[:2], input_size=(3, h, w))))
     return g, model
+
+
+def timm_swin(name, form, seed, architecture, big=(), dtype=torch.float32, names=("shapes.png", "photo.jpg", "grey.png"), **args):
+    """Other sizes as with dynamic_img_size: windows stay those of the configured one."""
+    g = Golden(name, form)
+    args = dict(dict(embed_dim=8, depths=[2, 2], num_heads=[1, 2], patch_size=4, mlp_ratio=2.0), **args)
+    state = timm_folder(g, seed, architecture, dtype, {}, None, args)
+    model = timm.create_model(architecture, **args, dynamic_img_size=True).eval()
+    model.load_state_dict(state)
+    pieces = [{"image": n} for n in names]
+    with torch.no_grad():
+        g.case("plain", pieces, tensors=timm_see(model, timm_pixels(g, names)))
+        for h, w in big:
+            g.case(f"{h}x{w}", pieces[:2], height=h, width=w, tensors=timm_see(model, timm_pixels(g, names[:2], input_size=(3, h, w))))
+    return g, model
+
+
+def swin_of_timm(name, form, seed, classes, big):
+    return timm_swin(name, form, seed, "swin_tiny_patch4_window7_224", big, img_size=[24, 40], window_size=3, num_classes=classes)
 
 
 def flexivit(name, form, seed, classes, big):
@@ -1009,6 +1028,11 @@ TIMM = {
     "timm-map": lambda n, s: timm_vit(n, "timm", s, "vit_so150m_patch16_reg4_map_256", [(20, 30)], dtype=torch.bfloat16, img_size=30, patch_size=10, num_classes=0, reg_tokens=2,
         about=dict(crop_mode="squash", crop_pct=0.95, interpolation="bilinear"))[0],
     "timm-clip": lambda n, s: timm_vit(n, "timm", s, "vit_base_patch16_clip_quickgelu_224", [(16, 40)], img_size=[16, 24], patch_size=8, num_classes=3, init_values=1e-5)[0],
+    "timm-swin": lambda n, s: timm_swin(n, "timm", s, "swin_s3_tiny_224", [(44, 24)], torch.float16, img_size=[28, 60], depths=[2, 1, 3], num_heads=[1, 2, 2], window_size=[3, 4, 2],
+        qkv_bias=False, num_classes=5)[0],
+    "timm-swinv2": lambda n, s: timm_swin(n, "timm", s, "swinv2_base_window12to16_192to256", [(40, 52)], torch.bfloat16, img_size=44, window_size=4, num_heads=[2, 4], embed_dim=16,
+        pretrained_window_sizes=[3, 0], num_classes=3)[0],
+    "timm-swin-train": lambda n, s: encoder_train(n, "timm", s, swin_of_timm, (32, 36), rate=0.02),
 }
 
 

@@ -670,6 +670,7 @@ int main(int argc, char **argv)
 		{"swin-train", train_classifier},
 		{"swinv2-train", train_classifier},
 		{"flexivit-train", train_classifier},
+		{"timm-swin-train", train_classifier},
 		{"siglip-train", train_classifier},
 		{"siglip2-train", train_towers},
 		{"bert-train", train_words},

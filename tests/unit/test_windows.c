@@ -57,7 +57,7 @@ static void test_rows(void **state)
 {
 	(void)state;
 	static const int32_t grids[][2] = {{7, 10}, {6, 6}, {13, 5}, {6, 31}};
-	static const pyramid_shape shape = {.stages = 3, .window = {3, 3, 2}, .shift = {1, 1, 1}};
+	static const pyramid_shape shape = {.stages = 3, .window = {{3, 3}, {3, 3}, {2, 2}}, .shift = {{1, 1}, {1, 1}, {1, 1}}};
 	arena a;
 	pyramid p = {0};
 	arena_init(&a, NULL, 0);
@@ -68,10 +68,35 @@ static void test_rows(void **state)
 	assert_int_equal(p.stage[2].row[1], 2 * 3);
 	for (int32_t s = 0; s < 3; s++) {
 		for (int32_t v = 0; v < 2; v++)
-			check_cut(&p.stage[s].cut[v], p.stage[s].rows, shape.window[s]);
+			check_cut(&p.stage[s].cut[v], p.stage[s].rows, shape.window[s][0]);
 		if (s < 2)
 			check_merge(&a, &p.stage[s], &p.stage[s + 1]);
 	}
+	arena_free(&a);
+}
+
+/* A picture of 3 x 5 in windows of 2 x 3, shifted by 1 to the right only: the shift goes round before the padding. */
+static void test_roll(void **state)
+{
+	(void)state;
+	static const int32_t grid[1][2] = {{3, 5}};
+	static const pyramid_shape shape = {.stages = 1, .window = {{2, 3}}, .shift = {{0, 1}}, .rolls = true};
+	static const int32_t want[24] = {1, 2, 3, 6, 7, 8, 4, 0, -1, 9, 5, -1, 11, 12, 13, -1, -1, -1, 14, 10, -1, -1, -1, -1};
+	arena a;
+	pyramid p = {0};
+	arena_init(&a, NULL, 0);
+	make(&a, &shape, grid, 1, &p);
+	const window_cut *c = &p.stage[0].cut[1];
+	assert_int_equal(c->rows, 24);
+	assert_memory_equal(c->into.from, want, sizeof want);
+	assert_int_equal(c->place[3 * 4], 1); /* the window's second row, second column */
+	assert_int_equal(c->place[3 * 4 + 1], 1);
+	assert_int_equal(p.stage[0].grid[0][0], 3);
+	assert_int_equal(p.stage[0].grid[0][1], 5);
+	/* columns 3 and 4 of the padded six are of one region, 5 of another; rows are not shifted, and no window crosses their regions */
+	assert_int_equal(c->place[3 * 6 + 2], c->place[3 * 7 + 2]);
+	assert_int_not_equal(c->place[3 * 6 + 2], c->place[3 * 8 + 2]);
+	assert_int_equal(c->place[3 * 6 + 2], c->place[3 * 9 + 2]);
 	arena_free(&a);
 }
 
@@ -80,7 +105,7 @@ static void test_shift(void **state)
 {
 	(void)state;
 	static const int32_t grid[1][2] = {{5, 5}};
-	static const pyramid_shape shape = {.stages = 1, .window = {3}, .shift = {1}};
+	static const pyramid_shape shape = {.stages = 1, .window = {{3, 3}}, .shift = {{1, 1}}};
 	arena a;
 	pyramid p = {0};
 	arena_init(&a, NULL, 0);
@@ -102,7 +127,7 @@ static void test_small(void **state)
 {
 	(void)state;
 	static const int32_t one[1][2] = {{3, 9}}, less[1][2] = {{2, 9}}, vast[1][2] = {{40000, 40000}};
-	pyramid_shape shape = {.stages = 1, .window = {3}, .shift = {1}, .fits = true};
+	pyramid_shape shape = {.stages = 1, .window = {{3, 3}}, .shift = {{1, 1}}, .fits = true};
 	arena a;
 	pyramid p = {0};
 	rebus_error err;
@@ -118,6 +143,7 @@ static void test_small(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_shift), cmocka_unit_test(test_small)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_roll),
+		cmocka_unit_test(test_shift), cmocka_unit_test(test_small)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
