@@ -134,7 +134,11 @@ typedef struct rebus_prompt_options {
 	bool pil;             /* the reference's PIL image processor instead of its torchvision one */
 	int32_t max_patches;  /* budget of a picture's patches, for models that have one (SigLIP 2 NaFlex); 0: as the checkpoint says */
 	const char *positions; /* how a position table is resampled: NULL as the reference, "bicubic", "bilinear", "antialias", "none" */
-	uint8_t reserved[64]; /* zero */
+	bool mask_given;      /* mask_ratio instead of the checkpoint's, for models that drop patches at random (ViTMAE) */
+	double mask_ratio;    /* share of patches that are dropped, 0 to below 1 */
+	bool seed_given;      /* mask_seed instead of 0, for the same models */
+	uint64_t mask_seed;   /* which ones depends on it, the picture's number in the prompt and the patch's */
+	uint8_t reserved[40]; /* zero */
 } rebus_prompt_options;
 REBUS_API rebus_prompt_options rebus_prompt_defaults(void);
 

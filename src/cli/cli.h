@@ -58,8 +58,8 @@ typedef struct cli_request {
 	cli_list labels, templates; /* const char * */
 	cli_list settings; /* cli_setting: options of a recipe, in the order given */
 	bool json, quiet, raw, bare, hidden_states, ignore_eos, profile, weights, restart, help;
-	int64_t threads, height, width, patch, max_patches, max_tokens, top, top_k, seed, repeat, copies, batch_size, batch_tokens;
-	double temperature, top_p;
+	int64_t threads, height, width, patch, max_patches, max_tokens, top, top_k, seed, mask_seed, repeat, copies, batch_size, batch_tokens;
+	double temperature, mask_ratio, top_p;
 } cli_request;
 
 /* One bit a command, to say which options it takes. */

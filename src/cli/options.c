@@ -103,6 +103,10 @@ static const option table[] = {
 	 "draw from the most likely tokens that make up P together (default: 1, all)"},
 	{"--seed", 0, WHOLE, CLI_ASK, FIELD(seed), "N", 0, 9007199254740992.0,
 	 "what drawing depends on; the same seed gives the same text (default: 0)"},
+	{"--seed", 0, WHOLE, CLI_TRACE | CLI_EMBED | CLI_BENCH | CLI_TOKENS | CLI_INSPECT, FIELD(mask_seed), "N", 0, 9007199254740992.0,
+	 "which patches are dropped depends on it, for models that drop some at random (ViTMAE; default: 0)"},
+	{"--mask-ratio", 0, REAL, CLI_TRACE | CLI_EMBED | CLI_BENCH | CLI_TOKENS | CLI_INSPECT, FIELD(mask_ratio), "R", 0, 1,
+	 "share of patches that are dropped instead of the checkpoint's, below 1, for the same models"},
 	{"--size", 0, SIZE, CLI_ALL, FIELD(height), "HxW", 1, 32768,
 	 "resize pictures to H rows and W columns instead of the checkpoint's size; positions are interpolated"},
 	{"--max-patches", 0, WHOLE, CLI_ALL, FIELD(max_patches), "N", 1, 65536,
@@ -348,7 +352,8 @@ rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_re
 	rebus_status status = REBUS_OK;
 	bool options = true;
 	*out = (cli_request){.threads = -1, .height = -1, .width = -1, .patch = -1, .max_patches = -1, .max_tokens = -1, .top = -1,
-	                     .top_k = -1, .seed = -1, .repeat = -1, .copies = -1, .batch_size = -1, .batch_tokens = -1, .temperature = -1, .top_p = -1};
+	                     .top_k = -1, .seed = -1, .mask_seed = -1, .repeat = -1, .copies = -1, .batch_size = -1, .batch_tokens = -1,
+	                     .temperature = -1, .mask_ratio = -1, .top_p = -1};
 	for (int i = 0; i < argc && !status; i++) {
 		char name[64];
 		const char *value;

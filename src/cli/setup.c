@@ -165,6 +165,10 @@ rebus_prompt_options cli_prompt_options(const cli_request *r)
 	o.max_patches = r->max_patches > 0 ? (int32_t)r->max_patches : 0;
 	o.pil = r->backend && !strcmp(r->backend, "pil");
 	o.positions = r->positions;
+	o.mask_given = r->mask_ratio >= 0;
+	o.mask_ratio = o.mask_given ? r->mask_ratio : 0;
+	o.seed_given = r->mask_seed >= 0;
+	o.mask_seed = o.seed_given ? (uint64_t)r->mask_seed : 0;
 	return o;
 }
 

@@ -76,7 +76,7 @@ rebus_status batching_cut_pictures(const rebus_session *s, const picture_list *l
 		return error_memory(err, "batches");
 	for (int32_t i = 0; i < list->count; i++) {
 		const grid_picture *g = list->at[i];
-		items[i] = (batch_item){(int32_t)t->learned, g->rows * g->columns, {g->rows, g->columns}};
+		items[i] = (batch_item){(int32_t)t->learned, g->seen, {g->rows, g->columns}};
 	}
 	return batching_cut(a, s->options.batching, s->options.batch_tokens, items, list->count, out, err);
 }

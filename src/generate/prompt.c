@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "tokens/noise.h"
+
 enum { PIECE_MOST = 1 << 20 };
 
 rebus_prompt_options rebus_prompt_defaults(void)
@@ -43,6 +45,16 @@ static rebus_status check_size(const rebus_model *m, const rebus_prompt_options 
 	return REBUS_OK;
 }
 
+static rebus_status check_mask(const rebus_model *m, const rebus_prompt_options *o, rebus_error *err)
+{
+	bool masks = m->vision.f && m->vision.f->tower(m->vision.config)->masks;
+	if (!masks && (o->mask_given || o->seed_given))
+		return error_set(err, REBUS_MISUSE, "%s: a %s model drops no patches", o->mask_given ? "mask ratio" : "seed", rebus_model_family(m));
+	if (o->mask_given && !(o->mask_ratio >= 0 && o->mask_ratio < 1))
+		return error_set(err, REBUS_MISUSE, "mask ratio %g, expected 0 to below 1", o->mask_ratio);
+	return REBUS_OK;
+}
+
 rebus_status prompt_new(const rebus_model *m, const rebus_prompt_options *options, const rebus_allocator *from, rebus_prompt **out, rebus_error *err)
 {
 	rebus_prompt_options o = options ? *options : rebus_prompt_defaults();
@@ -50,6 +62,8 @@ rebus_status prompt_new(const rebus_model *m, const rebus_prompt_options *option
 	if (!parse_positions(o.positions, &positions))
 		return error_set(err, REBUS_MISUSE, "positions %s, expected bicubic, bilinear, antialias or none", o.positions);
 	rebus_status status = check_size(m, &o, err);
+	if (!status)
+		status = check_mask(m, &o, err);
 	if (status)
 		return status;
 	arena mem;
@@ -177,10 +191,45 @@ static rebus_status make_grid(const rebus_prompt *p, grid_picture *g, rebus_erro
 	return REBUS_OK;
 }
 
+/* The patches of the least noise, in its order, as ViTMAE's argsort has them. */
+static rebus_status keep_least(rebus_prompt *p, grid_picture *g, rebus_error *err)
+{
+	const tower_shape *t = p->m->vision.f->tower(p->m->vision.config);
+	int32_t count = g->rows * g->columns;
+	g->kept = arena_get(&p->mem, (size_t)count, sizeof *g->kept);
+	if (!g->kept)
+		return error_memory(err, "a picture");
+	tokens_by_noise(g->noise, count, g->kept);
+	g->seen = (int32_t)((double)count * (1 - (p->options.mask_given ? p->options.mask_ratio : t->mask_ratio)));
+	return REBUS_OK;
+}
+
+rebus_status prompt_mask(rebus_prompt *p, int32_t number, const float *noise, rebus_error *err)
+{
+	grid_picture *g = &p->pictures[number];
+	memcpy(g->noise, noise, (size_t)(g->rows * g->columns) * sizeof *noise);
+	return keep_least(p, g, err);
+}
+
+/* Noise of our own: of the seed, the picture's number and the patch's alone. */
+static rebus_status drop_patches(rebus_prompt *p, grid_picture *g, rebus_error *err)
+{
+	size_t count = (size_t)g->rows * (size_t)g->columns;
+	g->noise = arena_get(&p->mem, count, sizeof *g->noise);
+	if (!g->noise)
+		return error_memory(err, "a picture");
+	for (size_t i = 0; i < count; i++)
+		g->noise[i] = tokens_noise(p->options.mask_seed, (uint64_t)p->picture_count, i);
+	return keep_least(p, g, err);
+}
+
 static rebus_status add_processed(rebus_prompt *p, pixels px, int32_t padded, rebus_error *err)
 {
 	grid_picture g = {.px = px, .positions = p->positions};
 	rebus_status status = make_grid(p, &g, err);
+	g.seen = g.rows * g.columns;
+	if (!status && p->m->vision.f->tower(p->m->vision.config)->masks)
+		status = drop_patches(p, &g, err);
 	if (status)
 		return status;
 	g.padded = padded ? (int32_t)int_max(padded, g.rows * g.columns) : 0;

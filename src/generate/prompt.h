@@ -27,6 +27,9 @@ typedef struct grid_picture { /* a processed picture and its patch grid */
 	pixels px;
 	int32_t rows, columns;
 	int32_t padded; /* patches that the reference fills it up to; 0: it does not */
+	float *noise;  /* [rows * columns] where patches are dropped at random: those of the least noise stay; else NULL */
+	int32_t *kept; /* [rows * columns] patches by noise, the first `seen` of which stay; NULL: all do */
+	int32_t seen;
 	bool resample; /* positions are interpolated, by this method: */
 	grid_method positions;
 } grid_picture;
@@ -66,6 +69,8 @@ rebus_status prompt_pair(rebus_prompt *p, const char *text, size_t size, rebus_e
 rebus_status prompt_add_pixels(rebus_prompt *p, const float *data, int32_t channels, int32_t height, int32_t width, int32_t padded, rebus_error *err);
 /* A decoded picture; read, not kept. */
 rebus_status prompt_picture(rebus_prompt *p, const picture *in, const char *name, rebus_error *err);
+/* Drops patches by this noise instead of our own, [rows * columns] of picture `number`. */
+rebus_status prompt_mask(rebus_prompt *p, int32_t number, const float *noise, rebus_error *err);
 /* How many rows the features of a picture have, by the family's pick rule. */
 int64_t prompt_feature_rows(const rebus_model *m, const grid_picture *g);
 

@@ -56,15 +56,18 @@ static void add_picture(sight *v, int32_t i, int64_t *patch)
 	int32_t learned = (int32_t)s->learned, count = g->rows * g->columns;
 	for (int32_t k = 0; k < learned; k++)
 		tokens_add(&v->table, TOKEN_LEARNED, i, k, i, k);
-	tokens_add_grid(&v->table, TOKEN_IMAGE, i, learned, i, (int32_t)*patch, g->rows, g->columns);
-	int64_t row = v->table.rows - learned - count;
-	for (int32_t k = 0; k < learned + count; k++)
+	if (g->kept)
+		tokens_add_some(&v->table, TOKEN_IMAGE, i, learned, i, (int32_t)*patch, g->kept, g->seen, g->columns);
+	else
+		tokens_add_grid(&v->table, TOKEN_IMAGE, i, learned, i, (int32_t)*patch, g->rows, g->columns);
+	int64_t row = v->table.rows - learned - g->seen;
+	for (int32_t k = 0; k < learned + g->seen; k++)
 		if (picks(v, k < learned, k))
 			v->picked[v->picked_count++] = (int32_t)(row + k);
 	(s->flat ? vision_patches_last : vision_patches)(&g->px, g->rows, g->columns, s->patch[0], s->patch[1],
 	                                                 v->patches + *patch * s->channels * s->patch[0] * s->patch[1]);
 	*patch += count;
-	for (int32_t k = count; k < v->list->pad_to; k++, (*patch)++)
+	for (int32_t k = g->seen; k < v->list->pad_to; k++, (*patch)++)
 		tokens_add(&v->table, TOKEN_PAD, i, learned + k, i, (int32_t)*patch);
 }
 
@@ -72,9 +75,10 @@ static rebus_status make_table(sight *v, arena *a, run_rows *rows, rebus_error *
 {
 	int64_t total = 0;
 	for (int32_t i = 0; i < v->list->count; i++) {
-		int64_t n = int_max((int64_t)v->list->at[i]->rows * v->list->at[i]->columns, v->list->pad_to);
-		v->patch_rows += n;
-		total += n + v->shape->learned;
+		const grid_picture *g = v->list->at[i];
+		int64_t padding = int_max(0, v->list->pad_to - g->seen);
+		v->patch_rows += (int64_t)g->rows * g->columns + padding;
+		total += g->seen + padding + v->shape->learned;
 	}
 	if (total > INT32_MAX / 4)
 		return error_set(err, REBUS_LIMIT, "%lld picture tokens in one call", (long long)total);
@@ -136,22 +140,23 @@ static rebus_status picture_taps(const sight *v, const grid_picture *g, arena *a
 /* Rows row ... end - 1 of one picture; taps whose weight is 0 are left out. Rows without a position get none: a sum of nothing. */
 static void add_positions(const sight *v, const grid_picture *g, const grid_taps *t, int64_t row, int64_t end, map_room *m)
 {
-	int64_t learned = v->shape->learned, placed = v->shape->placed, count = (int64_t)g->rows * g->columns;
+	int64_t learned = v->shape->learned, placed = v->shape->placed, count = g->seen;
 	for (int64_t k = 0; k < learned; k++)
 		if (k < placed)
 			one_source(m, row + k, k);
 		else
 			m->start[row + k] = (int32_t)m->taps;
 	for (int64_t k = 0; k < count; k++) {
+		int64_t cell = g->kept ? g->kept[k] : k;
 		if (!t->taps) {
-			one_source(m, row + learned + k, placed + k);
+			one_source(m, row + learned + k, placed + cell);
 			continue;
 		}
 		m->start[row + learned + k] = (int32_t)m->taps;
-		for (int32_t j = 0; j < t->taps; j++)
-			if (t->coef[k * t->taps + j] != 0) {
-				m->from[m->taps] = (int32_t)placed + t->from[k * t->taps + j];
-				m->coef[m->taps++] = t->coef[k * t->taps + j];
+		for (int64_t j = cell * t->taps; j < (cell + 1) * t->taps; j++)
+			if (t->coef[j] != 0) {
+				m->from[m->taps] = (int32_t)placed + t->from[j];
+				m->coef[m->taps++] = t->coef[j];
 			}
 	}
 	for (int64_t r = row + learned + count; r < end; r++)
@@ -186,7 +191,7 @@ static rebus_status make_positions(const sight *v, const run_rows *rows, arena *
 /* Without padding. */
 static int32_t own_rows(const sight *v, int32_t i)
 {
-	return (int32_t)v->shape->learned + v->list->at[i]->rows * v->list->at[i]->columns;
+	return (int32_t)v->shape->learned + v->list->at[i]->seen;
 }
 
 /* The pyramid of the pictures' windows. */

@@ -77,7 +77,7 @@ static rebus_status tell_encoder(telling *t, rebus_error *err)
 			words_ids(t, x, &texts[i], err);
 		if (status)
 			return status;
-		total += g ? shape->learned + (int64_t)g->rows * g->columns : texts[i].count;
+		total += g ? shape->learned + g->seen : texts[i].count;
 	}
 	rebus_status status = tokens_new(&t->a, total, &t->table, err);
 	for (int32_t i = 0; !status && i < count; i++, seq++) {
@@ -86,7 +86,10 @@ static rebus_status tell_encoder(telling *t, rebus_error *err)
 			const grid_picture *g = &t->p->pictures[x->picture];
 			for (int32_t k = 0; k < shape->learned; k++)
 				tokens_add(&t->table, TOKEN_LEARNED, seq, k, x->picture, k);
-			tokens_add_grid(&t->table, TOKEN_IMAGE, seq, (int32_t)shape->learned, x->picture, patch, g->rows, g->columns);
+			if (g->kept)
+				tokens_add_some(&t->table, TOKEN_IMAGE, seq, (int32_t)shape->learned, x->picture, patch, g->kept, g->seen, g->columns);
+			else
+				tokens_add_grid(&t->table, TOKEN_IMAGE, seq, (int32_t)shape->learned, x->picture, patch, g->rows, g->columns);
 			patch += g->rows * g->columns;
 		}
 		for (int32_t k = 0; k < texts[i].count; k++) {

@@ -15,6 +15,7 @@
 #include "generate/sequences.h"
 #include "generate/session.h"
 #include "generate/similarity.h"
+#include "lab/trace_noise.h"
 #include "lab/trace_patches.h"
 
 typedef struct tracing {
@@ -78,7 +79,8 @@ static rebus_status check_inputs(const tracing *t, rebus_error *err)
 		bool flat = trace_flat(t->s->m) && (!strcmp(name, "spatial_shapes") || !strcmp(name, "pixel_attention_mask"));
 		text = text || types;
 		bool mask = !strcmp(name, "attention_mask") && t->s->m->text.f && t->s->m->text.f->words(t->s->m->text.config)->full; /* padding counts */
-		if ((strcmp(name, "pixel_values") && !text && !flat) || mask)
+		bool noise = !strcmp(name, "noise") && t->s->m->vision.f && t->s->m->vision.f->tower(t->s->m->vision.config)->masks;
+		if ((strcmp(name, "pixel_values") && !text && !flat && !noise) || mask)
 			return error_set(err, REBUS_MISUSE, "inputs: %s: not an input of a %s model", name, rebus_model_family(t->s->m));
 		if (text && !t->s->m->text.f)
 			return error_set(err, REBUS_MISUSE, "inputs: %s: a %s model reads pictures only", name, rebus_model_family(t->s->m));
@@ -303,6 +305,8 @@ static rebus_status trace_encoder(tracing *t, const picture_list *pictures, rebu
 	run_rows rows;
 	if (pictures->count) {
 		TRY(give_pixels(t, err));
+		for (size_t i = 0; i < t->count; i++)
+			trace_give_masks(t->out, prefix_of(t, i), t->prompts[i]);
 		TRY(session_see(t->s, pictures, t->wants, &t->a, &rows, err));
 		give_outputs(t, &t->s->vision, &rows, t->picture_first);
 	}
@@ -470,6 +474,8 @@ rebus_status rebus_trace(rebus_session *s, rebus_prompt *const *prompts, size_t 
 	TRY(check_inputs(&t, err));
 	if (t.o->inputs && rebus_tensors_find(t.o->inputs, "pixel_values", &x))
 		TRY(take_pixels(prompts[0], t.o->inputs, &x, err));
+	if (t.o->inputs && rebus_tensors_find(t.o->inputs, "noise", &x))
+		TRY(trace_take_noise(prompts[0], &x, err));
 	TRY(tensors_new(s->m->mem.from, &t.out, err));
 	t.text_first = arena_zero(&t.a, count + 1, sizeof(int32_t));
 	t.picture_first = arena_zero(&t.a, count + 1, sizeof(int32_t));

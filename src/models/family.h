@@ -37,6 +37,8 @@ typedef struct tower_shape {
 	int64_t positions;         /* rows of the position table: of the placed ones, then of the patches; 0 none */
 	int32_t grid[2];           /* of the table's patches, resampled unasked wherever a picture's is another; 0: a square */
 	grid_method resample;      /* how the reference resamples it to another grid */
+	bool masks;                /* patches are dropped at random, */
+	double mask_ratio;         /* this share of them unless asked otherwise */
 	bool probe;                /* a learned row for each picture pools it */
 	bool flat;                 /* the reference takes rows of patches, channel last, filled up with zeros to a budget: pixel_attention_mask */
 	bool pads;                 /* sides that are no multiple of the patch are padded with zeros, not cut */

@@ -6,6 +6,7 @@
 #define FAMILY_LIST(X)                                                                                                     \
 	X(vit)                                                                                                             \
 	X(deit)                                                                                                            \
+	X(vit_mae)                                                                                                         \
 	X(dinov2)                                                                                                          \
 	X(dinov2_with_registers)                                                                                           \
 	X(swin)                                                                                                            \

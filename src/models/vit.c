@@ -9,6 +9,9 @@
  * DeiT is ViT with a second learned row, which learned from a teacher: [class, distillation, patches], a position for each.
  * WithTeacher has a classifier for either row, and its logits are the mean of both; the other class reads the class row only.
  *
+ * ViT-MAE (He et al. 2022, figure 1): ViTMAEModel, and the encoder of ViTMAEForPreTraining: a share of the patches, drawn at
+ * random, is dropped once positions are added, and the others go on in the order of the draw, behind the class row. No pooler.
+ *
  * hidden_states.i is what enters block i; last_hidden_state comes after the final norm. Names of the Hub and of
  * transformers 5 are the same; a bare model's have no "vit." or "deit." in front.
  */
@@ -21,6 +24,7 @@ typedef struct vit_config {
 	int32_t image[2], patch[2];
 	double eps;
 	bool qkv_bias, distilled; /* distilled: DeiT */
+	double mask_ratio;
 	act_kind act, pooler_act;
 	int64_t patch_width, positions, pooled;
 	tower_shape shape;
@@ -44,6 +48,7 @@ static const field fields[] = {
 	CONFIG_ACT(vit_config, act, "hidden_act", "gelu"),
 	CONFIG_ACT(vit_config, pooler_act, "pooler_act", "tanh"),
 	CONFIG_INT(vit_config, pooled, "pooler_output_size", 1, 65536, 0),
+	CONFIG_REAL(vit_config, mask_ratio, "mask_ratio", 0, 1, 0.75),
 };
 
 #define V(m) WEIGHT_AT(vit_weights, m)
@@ -113,6 +118,15 @@ static rebus_status derive_distilled(arena *a, void *config, rebus_error *err)
 {
 	((vit_config *)config)->distilled = true;
 	return derive(a, config, err);
+}
+
+static rebus_status derive_masked(arena *a, void *config, rebus_error *err)
+{
+	vit_config *c = config;
+	rebus_status status = derive(a, config, err);
+	c->shape.masks = true;
+	c->shape.mask_ratio = c->mask_ratio;
+	return status;
 }
 
 static const tower_shape *tower(const void *config)
@@ -207,5 +221,18 @@ const family family_deit = {
 	.processor = "DeiTImageProcessor",
 	.derive = derive_distilled,
 	.vision_pool = PICK_SECOND,
+	SHARED,
+};
+
+static const char *const masked_architectures[] = {"ViTMAEModel", "ViTMAEForPreTraining", NULL};
+static const char *const decoder[] = {"decoder.*", NULL};
+
+const family family_vit_mae = {
+	.model_type = "vit_mae",
+	.architectures = masked_architectures,
+	.prefixes = "vit.|",
+	.processor = "ViTImageProcessor",
+	.ignored = decoder,
+	.derive = derive_masked,
 	SHARED,
 };

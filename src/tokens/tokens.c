@@ -50,6 +50,16 @@ void tokens_add_grid(tokens *t, token_kind kind, int32_t seq, int32_t order, int
 		}
 }
 
+void tokens_add_some(tokens *t, token_kind kind, int32_t seq, int32_t order, int32_t picture, int32_t source, const int32_t *patch, int32_t count,
+                     int32_t columns)
+{
+	for (int32_t i = 0; i < count; i++) {
+		tokens_add(t, kind, seq, order + i, picture, source + patch[i]);
+		t->at[AT_Y][t->rows - 1] = (float)(patch[i] / columns);
+		t->at[AT_X][t->rows - 1] = (float)(patch[i] % columns);
+	}
+}
+
 /* The row after the run of equal sequence numbers that begins at r. */
 static int64_t sequence_end(const tokens *t, int64_t r)
 {

@@ -39,6 +39,10 @@ void tokens_add(tokens *t, token_kind kind, int32_t seq, int32_t order, int32_t 
 /* Appends a picture's patch grid, rows first, sources from `source` on; t 0, y and x the place in the grid. */
 void tokens_add_grid(tokens *t, token_kind kind, int32_t seq, int32_t order, int32_t picture, int32_t source, int32_t rows, int32_t columns);
 
+/* Some of a grid's patches, in the order listed. */
+void tokens_add_some(tokens *t, token_kind kind, int32_t seq, int32_t order, int32_t picture, int32_t source, const int32_t *patch, int32_t count,
+                     int32_t columns);
+
 /* ------------------------------------------------------------------------------------------------ layouts */
 /*
  * One segment a sequence. causal: a row sees its sequence up to itself. Rows of padding stand last in their sequence: nobody

@@ -446,6 +446,45 @@ def saved_names(g, model):
     return {k: next(n for n, v in saved.items() if v.shape == p.shape and torch.equal(v, p)) for k, p in model.named_parameters()}
 
 
+# ------------------------------------------------------------------------------------------------ ViTMAE
+def mix(x):
+    """SplitMix64; the noise of src/tokens/noise.c."""
+    x = (x + 0x9E3779B97F4A7C15) % 2**64
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
+    return x ^ x >> 31
+
+
+def noise(seed, pictures, patches):
+    return torch.tensor([[(mix(mix(mix(seed) ^ i) ^ j) >> 40) / 2**24 for j in range(patches)] for i in range(pictures)])
+
+
+def masked(name, form, seed, cls, dtype=torch.float32, big=None, names=("shapes.png", "photo.jpg", "tall.png"), **config):
+    """The reference is given the noise that we draw."""
+    g = Golden(name, form)
+    cfg = T.ViTMAEConfig(**dict(dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, image_size=32, patch_size=4, mask_ratio=0.6,
+        decoder_num_attention_heads=2, decoder_hidden_size=16, decoder_num_hidden_layers=1, decoder_intermediate_size=24), **config))
+    model = save_model(randomise(getattr(T, cls)(cfg), seed), g.folder, form, dtype)
+    size = dict(height=cfg.image_size, width=cfg.image_size)
+    T.ViTImageProcessor(size=size, resample=3).save_pretrained(g.folder)
+    base, pieces = getattr(model, "vit", model), [{"image": n} for n in names]
+
+    def see(h, w, draw, count):
+        px = pixels("ViTImageProcessor", dict(size=dict(height=h, width=w), resample=3), names[:count])
+        n = noise(draw, count, (h // cfg.patch_size) * (w // cfg.patch_size))
+        o = base(pixel_values=px, noise=n, interpolate_pos_encoding=(h, w) != (cfg.image_size,) * 2)
+        return {"pixel_values": px, "noise": n, "mask": o.mask, "ids_restore": o.ids_restore, "last_hidden_state": o.last_hidden_state}
+
+    with torch.no_grad():
+        g.case("plain", pieces, tensors=see(cfg.image_size, cfg.image_size, 0, len(names)))
+        g.case("seeded", pieces[:1], mask_seed=77, tensors=see(cfg.image_size, cfg.image_size, 77, 1))
+        for h, w in big or []:
+            g.case(f"{h}x{w}", pieces[:2], height=h, width=w, tensors=see(h, w, 0, 2))
+        base.embeddings.config.mask_ratio = 0.0
+        g.case("whole", pieces[:1], mask_ratio=0.0, tensors=see(cfg.image_size, cfg.image_size, 0, 1))
+    return g
+
+
 # ------------------------------------------------------------------------------------------------ timm
 def timm_see(model, px):
     hidden, keep = [], lambda m, i, o: hidden.append(o)
@@ -1033,6 +1072,8 @@ TIMM = {
     "timm-swinv2": lambda n, s: timm_swin(n, "timm", s, "swinv2_base_window12to16_192to256", [(40, 52)], torch.bfloat16, img_size=44, window_size=4, num_heads=[2, 4], embed_dim=16,
         pretrained_window_sizes=[3, 0], num_classes=3)[0],
     "timm-swin-train": lambda n, s: encoder_train(n, "timm", s, swin_of_timm, (32, 36), rate=0.02),
+    "vit-mae-v5": lambda n, s: masked(n, "v5", s, "ViTMAEModel", torch.bfloat16, big=[(20, 36)]),
+    "vit-mae-hub": lambda n, s: masked(n, "hub", s, "ViTMAEForPreTraining", torch.float16, qkv_bias=False),
 }
 
 

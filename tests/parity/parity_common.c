@@ -16,7 +16,7 @@ const char *const fixture_names[] = {
 	"siglip-hub", "siglip-v5", "siglip-train", "siglip2-hub", "siglip2-v5", "siglip2-train",
 	"bert-hub", "bert-v5", "bert-bare-v5", "bert-train",
 	"flexivit", "flexivit-train", "timm-deit", "timm-gap", "timm-map", "timm-clip",
-	"timm-swin", "timm-swinv2", "timm-swin-train",
+	"timm-swin", "timm-swinv2", "timm-swin-train", "vit-mae-v5", "vit-mae-hub",
 	"llama-hub", "llama-v5", "llava-hub",    "llava-v5",    "llava-train",
 	"gpt2-train", "gpt2-v5", "mistral-train", "mistral-v5", "qwen2-train", "qwen2-hub", "qwen3-train", "gemma-train", "gemma2-train", "gemma3-train",
 	"phi3-train", "phi3-v5", "opt-train", "opt-hub", "t5-train", "t5-hub", NULL,
@@ -118,7 +118,7 @@ rebus_prompt *fixture_prompt(const fixture *f, size_t i, const char *positions)
 	rebus_prompt_options options = rebus_prompt_defaults();
 	rebus_prompt *p = NULL;
 	rebus_error err = {0};
-	int64_t height = 0, width = 0, patches = 0;
+	int64_t height = 0, width = 0, patches = 0, seed = 0;
 	size_t size;
 	json_int(json_get(o, "height"), &height);
 	json_int(json_get(o, "width"), &width);
@@ -129,6 +129,9 @@ rebus_prompt *fixture_prompt(const fixture *f, size_t i, const char *positions)
 	options.width = (int32_t)width;
 	options.max_patches = (int32_t)patches;
 	options.positions = positions;
+	options.seed_given = json_int(json_get(o, "mask_seed"), &seed);
+	options.mask_seed = (uint64_t)seed;
+	options.mask_given = json_real(json_get(o, "mask_ratio"), &options.mask_ratio);
 	const char *line = json_text(json_get(c, "prompt"), &size);
 	if (!check_call(rebus_prompt_new(f->model, &options, &p, &err), &err, f->name))
 		return NULL;
