@@ -148,7 +148,7 @@ REBUS_API rebus_status rebus_prompt_text(rebus_prompt *prompt, const char *text,
 /* A second segment of the text just added, for models that read pairs (BERT). */
 REBUS_API rebus_status rebus_prompt_pair(rebus_prompt *prompt, const char *text, rebus_error *err);
 REBUS_API rebus_status rebus_prompt_image_file(rebus_prompt *prompt, const char *path, rebus_error *err);
-/* An encoded file (JPEG, PNG) in memory; read, not kept. name is used in messages. */
+/* An encoded picture (README.md lists the formats) in memory; read, not kept. name is used in messages. */
 REBUS_API rebus_status rebus_prompt_image_bytes(rebus_prompt *prompt, const void *bytes, size_t size, const char *name, rebus_error *err);
 /* 8-bit RGB rows, [height, width, 3]; read, not kept. */
 REBUS_API rebus_status rebus_prompt_image_rgb(rebus_prompt *prompt, const uint8_t *rgb, int32_t height, int32_t width, rebus_error *err);

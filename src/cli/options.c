@@ -38,7 +38,7 @@ static const option table[] = {
 	{"--model", 'm', WORD, CLI_ALL, FIELD(model), "DIR", 0, 0,
 	 "checkpoint folder, or ORG/NAME found in the Hugging Face cache (default: $REBUS_MODEL, else the model that comes with "
 	 "rebus, named above)"},
-	{"--image", 0, IMAGE, CLI_ALL, FIELD(pieces), "FILE", 0, 0, "a picture (JPEG, PNG); repeatable, order counts"},
+	{"--image", 0, IMAGE, CLI_ALL, FIELD(pieces), "FILE", 0, 0, "a picture; repeatable, order counts"},
 	{"--text", 0, TEXT, CLI_ALL & ~(unsigned)CLI_CLASSIFY, FIELD(pieces), "STRING", 0, 0,
 	 "a text, UTF-8 as it stands; repeatable, order counts"},
 	{"--pair", 0, PAIR, CLI_ALL & ~(unsigned)(CLI_CLASSIFY | CLI_ASK), FIELD(pieces), "STRING", 0, 0,

@@ -10,6 +10,7 @@
  *   c1 = alpha * 128,  c2 = 255 * 128 - c1,  t = value * c1 + 255 * c2 + (128 << 7),  out = (((t >> 8) + t) >> 8) >> 7
  */
 #include "vision/picture.h"
+#include "vision/picture_formats.h" /* written by the build: REBUS_WEBP, ... */
 
 #include <string.h>
 
@@ -228,7 +229,7 @@ static rebus_status source_open(const uint8_t *bytes, size_t size, const char *n
 		return refuse(in, err);
 	*f = &formats[found];
 	if (!(*f)->decode)
-		return error_set(err, REBUS_UNSUPPORTED, "%s: is a %s picture, and this rebus was built without %s", name, (*f)->name,
+		return error_set(err, REBUS_UNSUPPORTED, "%s: %s picture, but this rebus was built without %s", name, (*f)->name,
 		                 (*f)->library);
 	return REBUS_OK;
 }

@@ -249,7 +249,7 @@ done:
 	return status;
 }
 
-/* ImageMagick's way to keep EXIF where there was no chunk for it: three lines, then hexadecimal digits in lines. */
+/* ImageMagick's way to keep EXIF where there was no chunk for it: three lines, then hexadecimal digits in lines. -1: no memory */
 static int raw_profile(arena *a, const char *text)
 {
 	int lines = 0, found = 0, half = -1;
@@ -267,8 +267,7 @@ static int raw_profile(arena *a, const char *text)
 			bytes[n++] = (uint8_t)(half << 4 | value);
 		half = half < 0 ? value : -1;
 	}
-	if (bytes)
-		found = picture_exif(bytes, n);
+	found = bytes ? picture_exif(bytes, n) : -1;
 	arena_release(a, here);
 	return found;
 }
@@ -334,7 +333,10 @@ rebus_status picture_png(arena *a, const picture_source *in, picture *out, int *
 		status = error_set(err, REBUS_FORMAT, "%s: PNG ends inside a chunk, after %zu bytes", in->name, in->size);
 	if (!status) {
 		*orientation = orientation_of(&r, a);
-		*out = p;
+		if (*orientation < 0)
+			status = error_memory(err, in->name);
+		else
+			*out = p;
 	}
 	png_destroy_read_struct(&r.png, &r.info, NULL);
 	return status;

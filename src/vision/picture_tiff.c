@@ -107,7 +107,8 @@ static int no_warning(TIFF *tiff, void *user, const char *module, const char *fo
 
 static rebus_status undecodable(const reader *r, rebus_error *err)
 {
-	return error_set(err, REBUS_FORMAT, "%s: TIFF cannot be decoded: %s", r->in->name, r->text[0] ? r->text : "wrong or cut off data");
+	bool limit = strstr(r->text, "byte limit"); /* of one allocation, in open_tiff */
+	return error_set(err, limit ? REBUS_LIMIT : REBUS_FORMAT, "%s: TIFF cannot be decoded: %s", r->in->name, r->text[0] ? r->text : "wrong or cut off data");
 }
 
 static rebus_status open_tiff(reader *r, rebus_error *err)
