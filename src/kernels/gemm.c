@@ -15,6 +15,8 @@
  * An element's chain depends on k and depth alone, so any cut gives the same bits. NT with fewer than 8 rows is bound by
  * memory: no packing, dot products that read each row of B once.
  *
+ * A^T is copied across its rows for every block of columns, so TN has wide blocks of few rows instead: 384 by up to 196.
+ *
  * A whose rows lie a multiple of 2 KiB apart would fall into a few sets of the first-level cache, and A^T is read across
  * its rows: both are copied, a row tile at a time.
  */
@@ -22,12 +24,25 @@
 
 #include <string.h>
 
-enum { FEW = 8, BLOCK_ROWS = 336, BLOCK_COLUMNS = 128, WANTED_TASKS = 12, PAD = 16 };
+enum { FEW = 8, BLOCK_ROWS = 336, BLOCK_COLUMNS = 128, TURNED_ROWS = 196, TURNED_COLUMNS = 384, TURNED_TASKS = 6, WANTED_TASKS = 12, PAD = 16 };
 
 typedef struct {
 	int64_t rows, columns, row_blocks, column_blocks;
 	bool few;
 } cut;
+
+static int64_t equal_parts(int64_t n, int64_t parts, int64_t unit)
+{
+	return ceil_div(ceil_div(n, parts), unit) * unit;
+}
+
+static void cut_turned(const inner *in, const gemm_call *g, cut *c)
+{
+	c->columns = equal_parts(g->n, ceil_div(g->n, TURNED_COLUMNS), in->columns);
+	int64_t wanted = ceil_div(TURNED_TASKS, ceil_div(g->n, c->columns));
+	c->rows = int_min(int_max(equal_parts(g->m, wanted, in->rows), 2 * in->rows), TURNED_ROWS / in->rows * in->rows);
+	c->row_blocks = ceil_div(g->m, c->rows);
+}
 
 static cut cut_of(const inner *in, const gemm_call *g)
 {
@@ -38,6 +53,8 @@ static cut cut_of(const inner *in, const gemm_call *g)
 		c.rows = g->m;
 		c.columns = g->n >= 512 ? 64 : 16;
 		c.row_blocks = 1;
+	} else if (g->form == GEMM_TN) {
+		cut_turned(in, g, &c);
 	} else {
 		c.row_blocks = ceil_div(g->m, BLOCK_ROWS);
 		c.rows = ceil_div(ceil_div(g->m, c.row_blocks), in->rows) * in->rows;
@@ -71,8 +88,9 @@ size_t gemm_cut_scratch(const inner *in, const gemm_call *call)
 {
 	if (call->pack)
 		return gemm_packed_scratch(in, call);
-	int64_t rows = int_min(call->m, BLOCK_ROWS) + in->rows;
-	int64_t columns = ceil_div(int_min(int_max(call->n, 1), BLOCK_COLUMNS), in->columns) * in->columns;
+	bool turned = call->form == GEMM_TN;
+	int64_t rows = int_min(call->m, turned ? TURNED_ROWS : BLOCK_ROWS) + 2 * in->rows;
+	int64_t columns = ceil_div(int_min(int_max(call->n, 1), turned ? TURNED_COLUMNS : BLOCK_COLUMNS), in->columns) * in->columns;
 	int64_t depth = int_min(call->k, in->depth);
 	int64_t panels = depth * columns, acc = rows * (columns + PAD), copy = in->rows * (depth + PAD);
 	return (size_t)(panels + acc + copy) * sizeof(float) + 3 * 64;
