@@ -1,7 +1,7 @@
 /*
  * attend.c - the attention kernel alone, as a contender of peers.py: the protocol of worker.py.
  *
- *   attend TOKENS THREADS [bf16]    "ready {...}", then on every line "go" the seconds of some runs
+ *   attend TOKENS THREADS [bf16]     "ready {...}", then on every line "go" the seconds of some runs
  */
 #include "attention.h"
 

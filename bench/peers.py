@@ -44,6 +44,8 @@ WORK = {
     "clip1": ("CLIP ViT-L/14 at 224, f32, one picture", ["rebus", "torch"], "pictures/s", 1),
     "attend1024": ("attention, 12 heads of 64, 1,024 tokens, f32", ["rebus", "torch"], "runs/s", 1),
     "attend4096": ("attention, 12 heads of 64, 4,096 tokens, f32", ["rebus", "torch"], "runs/s", 1),
+    "attend1024-bf16": ("attention, 12 heads of 64, 1,024 tokens, bf16", ["rebus", "torch"], "runs/s", 1),
+    "attend4096-bf16": ("attention, 12 heads of 64, 4,096 tokens, bf16", ["rebus", "torch"], "runs/s", 1),
     "jpeg": ("JPEG 1024 x 768 to 224 x 224, normalised, one thread", ["rebus", "rebus-pil", "pillow"], "pictures/s", 1),
     "start": ("process start to the first ViT-B/16 embedding of a JPEG", ["rebus", "onnxruntime"], "runs/s", 1),
     "decode-f32": ("one decode step, Llama of 135 million, f32 weights", ["rebus", "torch", "llama.cpp"], "tokens/s", 1),
@@ -53,7 +55,7 @@ WORK = {
 NAMES = {"torch": "PyTorch", "torch-compile": "PyTorch, torch.compile", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "pillow": "Pillow, NumPy",
          "rebus-pil": "rebus, Pillow's arithmetic", "torch-one": "PyTorch, one at a time", "torch-packed": "PyTorch, linears packed by hand",
          "torch-padded": "PyTorch, padded and masked"}
-MISSING = ["The same in bf16 and in int8: rebus computes in f32 only.", "CLIP ViT-L/14 in bf16, attention in bf16: the same."]
+MISSING = ["The same in bf16 and in int8: rebus computes in f32 only.", "CLIP ViT-L/14 in bf16: the same."]
 PROFILED = {"vit1": ["vit-b16"], "vit16": ["vit-b16", "--copies", "16"], "clip1": ["clip-l14"], "decode-f32": ["llama-135m"], "decode-bf16": ["llama-135m-bf16"]}
 REPEATS = {"sizes": 2, "vit16": 4, "decode-f32": 6, "decode-bf16": 6}
 
@@ -136,7 +138,8 @@ class Worker:
     def __init__(self, place, work, contender, threads):
         command = [place.python, os.path.join(HERE, "worker.py"), work, contender, str(threads), place.models, place.library()]
         if contender == "rebus" and work.startswith("attend"):
-            command = [place.attend, work[len("attend"):], str(threads)]
+            tokens, _, kind = work[len("attend"):].partition("-")
+            command = [place.attend, tokens, str(threads)] + ([kind] if kind else [])
         self.log = open(place.log, "a", encoding="utf-8")
         self.name, self.times, self.resident, self.disturbed = contender, [], 0, 0
         spare = os.cpu_count() - (1 if work == "jpeg" else threads)

@@ -89,9 +89,9 @@ def tower(name, n):
 
 
 # ------------------------------------------------------------------------------------------------ attention
-def attention(tokens):
+def attention(tokens, kind=""):
     torch = torch_ready()
-    q, k, v = (torch.randn(1, 12, tokens, 64) for _ in range(3))
+    q, k, v = (torch.randn(1, 12, tokens, 64).to(torch.bfloat16 if kind == "bf16" else torch.float32) for _ in range(3))
     return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v), {}
 
 
@@ -230,7 +230,8 @@ def decode(bf16):
 
 def main():
     made = {"vit1": lambda: tower("vit-b16", 1), "vit16": lambda: tower("vit-b16", 16), "clip1": lambda: tower("clip-l14", 1), "sizes": sizes, "jpeg": jpeg,
-            "attend1024": lambda: attention(1024), "attend4096": lambda: attention(4096), "decode-f32": lambda: decode(False),
+            "attend1024": lambda: attention(1024), "attend4096": lambda: attention(4096),
+            "attend1024-bf16": lambda: attention(1024, "bf16"), "attend4096-bf16": lambda: attention(4096, "bf16"), "decode-f32": lambda: decode(False),
             "decode-bf16": lambda: decode(True)}
     run, about = made[WORK]()
     own = about.pop("own", False)

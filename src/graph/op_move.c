@@ -87,19 +87,21 @@ static void move_forward(const step *s, int64_t task, void *scratch)
 	for (int64_t r = task * block; r < r1; r++) {
 		float *out = s->out + r * s->ldo;
 		int64_t j0 = map->start ? map->start[r] : r * map->taps, j1 = map->start ? map->start[r + 1] : j0 + map->taps;
-		if (!map->concat && (j1 - j0 != 1 || map->coef))
+		if (!map->concat && j0 == j1)
 			memset(out, 0, bytes);
 		for (int64_t j = j0; j < j1; j++) {
 			const float *row = row_of(s, map->from[j], width, scratch);
+			const float coef = map->coef ? map->coef[j] : 1.0f;
 			float *to = map->concat ? out + (j - j0) * width : out;
-			if (!map->concat && (j1 - j0 != 1 || map->coef)) {
-				if (row)
-					s->k->axpy(width, map->coef ? map->coef[j] : 1.0f, row, to);
-			} else if (row) {
-				memcpy(to, row, bytes);
-			} else {
+			bool first = map->concat || j == j0;
+			if (!row && first)
 				memset(to, 0, bytes);
-			}
+			else if (row && !first)
+				s->k->axpy(width, coef, row, to);
+			else if (row && map->coef)
+				s->k->scale(width, coef, row, to);
+			else if (row)
+				memcpy(to, row, bytes);
 		}
 	}
 }
