@@ -90,7 +90,7 @@ typedef struct rebus_model_options {
 	const rebus_allocator *allocator; /* NULL: malloc and free */
 	bool copy;                        /* read the weights into memory instead of mapping the file */
 	bool trainable;                   /* weights are copied as f32, where training changes them */
-	const char *cpu;                  /* highest level to use: "portable", "avx2", "avx512", "avx512bf16"; NULL: the environment's REBUS_CPU, else the best */
+	const char *cpu;                  /* highest level to use: "portable", "avx2", "avx512", "avx512bf16", "neon"; NULL: $REBUS_CPU, else the best */
 	/*
 	 * What the factors of matrix products are rounded to; sums, norms, attention's softmax and outputs stay f32. "f32" (or NULL): the
 	 * exact mode. "bf16": weights and activations to bfloat16. "int8": to 8 bits, with a scale for each output's weights and each row

@@ -3,6 +3,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 #include <string.h>
 
@@ -36,8 +38,19 @@ cpu_level cpu_detect(void)
 	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 		return CPU_AVX2;
 	return CPU_PORTABLE;
+#elif defined(__aarch64__)
+	return CPU_NEON; /* part of every armv8-a */
 #else
 	return CPU_PORTABLE;
+#endif
+}
+
+bool cpu_has_dot(void)
+{
+#if defined(__aarch64__) && defined(__linux__)
+	return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#else
+	return false;
 #endif
 }
 

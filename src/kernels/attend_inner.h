@@ -51,7 +51,7 @@ typedef struct attend_lanes {
 
 /* attend_tile.c, attend_avx2.c, attend_avx512.c, attend_avx512bf16.c: products in f32, and of operands rounded to bf16 */
 extern const attend_lanes attend_f32_portable, attend_bf16_portable, attend_f32_avx2, attend_bf16_avx2, attend_f32_avx512,
-	attend_bf16_avx512, attend_bf16_avx512bf16;
+	attend_bf16_avx512, attend_bf16_avx512bf16, attend_f32_neon, attend_bf16_neon;
 
 static inline int64_t attend_words(int64_t n, int32_t pack)
 {

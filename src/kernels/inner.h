@@ -74,8 +74,8 @@ typedef struct {
 	const kernels *table;
 } inner;
 
-extern const inner inner_portable, inner_avx2, inner_avx512, inner_avx512bf16;
-extern const kernels kernels_portable, kernels_avx2, kernels_avx512, kernels_avx512bf16;
+extern const inner inner_portable, inner_avx2, inner_avx512, inner_avx512bf16, inner_neon;
+extern const kernels kernels_portable, kernels_avx2, kernels_avx512, kernels_avx512bf16, kernels_neon;
 
 /* softmax.c: the portable loops over a tile of scores */
 void softmax_tile_portable(int64_t rows, float *s, float scale, const float *bias, const int32_t *lo, const int32_t *hi, float *m,
@@ -102,6 +102,19 @@ void attend_softmax_avx512(int64_t rows, float *s, float scale, const float *bia
 void attend_grad_avx512(int64_t rows, float *s, float *dp, float scale, const float *bias, const int32_t *lo, const int32_t *hi,
                         const float *lse, const float *delta);
 bool attend_finite_avx512(int64_t n, const float *x);
+
+/* attend_neon.c */
+void attend_softmax_neon(int64_t rows, float *s, float scale, const float *bias, const int32_t *lo, const int32_t *hi, float *m,
+                         float *l, float *alpha);
+
+/* narrow_neon.c, narrow_neondot.c */
+void narrow_tile_bf16_neon(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+void narrow_tile_int8_neon(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+void narrow_tile_int8_neondot(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+void narrow_finish_neon(const tile_end *end);
+float narrow_largest_neon(int64_t n, const float *x);
+void narrow_to_int8_neon(int64_t n, const float *x, float factor, uint8_t *y);
+void narrow_to_bf16_neon(int64_t n, const float *x, uint16_t *y);
 
 /* gemm.c */
 int64_t gemm_cut_tasks(const inner *in, const gemm_call *call);

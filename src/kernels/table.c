@@ -2,7 +2,7 @@
  * table.c - the portable table, and the choice of a level's.
  *
  * Tables are constants. An ISA's table lies in a file compiled for it and is never touched on a processor without it.
- * REBUS_X86 is defined by the build where the files with an x86 suffix are part of it.
+ * REBUS_X86 is defined by the build where the files with an x86 suffix are part of it, REBUS_NEON where those with NEON's are.
  */
 #include "kernels/entries.h"
 #include "kernels/inner.h"
@@ -116,6 +116,10 @@ const kernels *kernels_get(cpu_level level)
 		return &kernels_avx512;
 	if (level == CPU_AVX2)
 		return &kernels_avx2;
+#endif
+#ifdef REBUS_NEON
+	if (level == CPU_NEON)
+		return &kernels_neon;
 #endif
 	return &kernels_portable;
 }

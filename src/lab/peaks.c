@@ -60,6 +60,10 @@ static const peak_loops *loops_of(cpu_level level)
 	if (level == CPU_AVX2)
 		return &peak_avx2;
 #endif
+#ifdef REBUS_NEON
+	if (level == CPU_NEON)
+		return &peak_neon;
+#endif
 	(void)level;
 	return &peak_portable;
 }

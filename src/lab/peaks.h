@@ -37,7 +37,7 @@ typedef struct peak_loops {
 	peak_products f32;
 	float (*read)(const float *x, size_t count); /* count: a multiple of 256 */
 } peak_loops;
-extern const peak_loops peak_portable, peak_avx2, peak_avx512;
+extern const peak_loops peak_portable, peak_avx2, peak_avx512, peak_neon;
 extern const peak_products peak_bf16_avx512bf16, peak_int8_avx512bf16;
 
 #endif
