@@ -9,7 +9,12 @@ class Error(C.Structure):
 
 class PromptOptions(C.Structure):
     _fields_ = [("raw", C.c_bool), ("bare", C.c_bool), ("height", C.c_int32), ("width", C.c_int32), ("pil", C.c_bool),
-                ("positions", C.c_char_p), ("reserved", C.c_uint8 * 64)]
+                ("max_patches", C.c_int32), ("positions", C.c_char_p), ("reserved", C.c_uint8 * 64)]
+
+
+class ModelOptions(C.Structure):
+    _fields_ = [("allocator", C.c_void_p), ("copy", C.c_bool), ("trainable", C.c_bool), ("cpu", C.c_char_p), ("precision", C.c_char_p),
+                ("patch_size", C.c_int32), ("reserved", C.c_uint8 * 52)]
 
 
 class SessionOptions(C.Structure):
@@ -23,14 +28,14 @@ class BenchOptions(C.Structure):
 
 
 class Rebus:
-    """A model and a session of so many threads."""
+    """A model in a precision and a session of so many threads."""
 
-    def __init__(self, library, folder, threads):
+    def __init__(self, library, folder, threads, precision="f32"):
         self.lib = C.CDLL(library)
         self.lib.rebus_vectors_data.restype = C.POINTER(C.c_float)
         self.lib.rebus_text_data.restype = C.c_char_p
         self.model, self.session = C.c_void_p(), C.c_void_p()
-        self.call("rebus_model_open", folder.encode(), None, C.byref(self.model))
+        self.call("rebus_model_open", folder.encode(), C.byref(ModelOptions(precision=precision.encode())), C.byref(self.model))
         self.call("rebus_session_open", self.model, C.byref(SessionOptions(threads=threads)), C.byref(self.session))
 
     def call(self, name, *args):

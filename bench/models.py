@@ -1,6 +1,6 @@
 """models.py - checkpoints of published sizes with random weights, and pictures, for the benchmarks.
 
-    vit-b16        ViT-B/16 at 224 (86 million parameters), and vit-b16.onnx
+    vit-b16        ViT-B/16 at 224 (86 million parameters), and vit-b16.onnx; vit-b16-int8.onnx, made from that when it is asked for
     clip-l14       CLIP with ViT-L/14 at 224 (304 million) and a text tower of one layer
     llama-135m     a Llama of 135 million (30 layers of 576, 9 heads on 3), f32; llama-135m-bf16; .gguf of both for llama.cpp
     photo.jpg      1024 x 768, noise and slopes
@@ -87,6 +87,26 @@ def vit(folder):
         with torch.inference_mode():
             torch.onnx.export(Plain(), (torch.zeros(2, 3, 224, 224),), onnx, input_names=["pixel_values"], output_names=["last"], dynamo=False,
                               dynamic_axes={"pixel_values": {0: "n"}, "last": {0: "n"}}, opset_version=17)
+    return path
+
+
+def vit_int8(folder):
+    """8-bit weights, a scale for each output, and 8-bit activations of measured range, as pairs of quantize and dequantize nodes."""
+    import numpy as np
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    path = os.path.join(folder, "vit-b16-int8.onnx")
+
+    class Noise(CalibrationDataReader):
+        def __init__(self):
+            self.left, self.draw = 4, np.random.default_rng(11)
+
+        def get_next(self):
+            self.left -= 1
+            return {"pixel_values": self.draw.standard_normal((1, 3, 224, 224)).astype(np.float32)} if self.left >= 0 else None
+
+    if not os.path.exists(path):
+        quantize_static(os.path.join(folder, "vit-b16.onnx"), path, Noise(), quant_format=QuantFormat.QDQ, per_channel=True,
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm", "Conv"])
     return path
 
 

@@ -36,9 +36,9 @@ def mixed():
     return grids
 
 
-def rebus(name):
+def rebus(name, precision="f32"):
     from librebus import Rebus
-    return Rebus(LIBRARY, os.path.join(MODELS, name), THREADS)
+    return Rebus(LIBRARY, os.path.join(MODELS, name), THREADS, precision)
 
 
 def torch_ready():
@@ -54,9 +54,9 @@ def torch_vit(attention="sdpa"):
 
 
 # ------------------------------------------------------------------------------------------------ whole towers
-def tower(name, n):
+def tower(name, n, precision="f32"):
     if CONTENDER == "rebus":
-        r = rebus(name)
+        r = rebus(name, precision)
         rgb = np.random.default_rng(7).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
         prompts = [r.picture(rgb) for _ in range(n)]
         flops = r.bench(prompts[:1], 1, 1)["vision"]["flops"]
@@ -69,10 +69,14 @@ def tower(name, n):
             import transformers as T
             model = T.CLIPModel.from_pretrained(os.path.join(MODELS, name)).eval().get_image_features
         x = torch.from_numpy(pixels(n))
+        if precision == "bf16":
+            x = x.bfloat16()
+            model = (model if name == "vit-b16" else model.__self__).bfloat16()
+            model = model if name == "vit-b16" else model.get_image_features
         if CONTENDER == "torch-compile":
             model = torch.compile(model)
         return lambda: model(x), {}
-    path, x = os.path.join(MODELS, name + ".onnx"), pixels(n)
+    path, x = models.vit_int8(MODELS) if precision == "int8" else os.path.join(MODELS, name + ".onnx"), pixels(n)
     if CONTENDER == "onnxruntime":
         import onnxruntime as ort
         o = ort.SessionOptions()
@@ -83,7 +87,7 @@ def tower(name, n):
     core = ov.Core()
     model = core.read_model(path)
     model.reshape([n, 3, SIDE, SIDE])
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": THREADS, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": THREADS, "INFERENCE_PRECISION_HINT": "f32" if precision == "f32" else "bf16", "PERFORMANCE_HINT": "LATENCY"})
     request = compiled.create_infer_request()
     return lambda: request.infer([x]), {}
 
@@ -229,7 +233,10 @@ def decode(bf16):
 
 
 def main():
-    made = {"vit1": lambda: tower("vit-b16", 1), "vit16": lambda: tower("vit-b16", 16), "clip1": lambda: tower("clip-l14", 1), "sizes": sizes, "jpeg": jpeg,
+    made = {"vit1": lambda: tower("vit-b16", 1), "vit16": lambda: tower("vit-b16", 16), "clip1": lambda: tower("clip-l14", 1),
+            "vit1-bf16": lambda: tower("vit-b16", 1, "bf16"), "vit16-bf16": lambda: tower("vit-b16", 16, "bf16"),
+            "vit1-int8": lambda: tower("vit-b16", 1, "int8"), "vit16-int8": lambda: tower("vit-b16", 16, "int8"),
+            "clip1-bf16": lambda: tower("clip-l14", 1, "bf16"), "clip16-bf16": lambda: tower("clip-l14", 16, "bf16"), "sizes": sizes, "jpeg": jpeg,
             "attend1024": lambda: attention(1024), "attend4096": lambda: attention(4096),
             "attend1024-bf16": lambda: attention(1024, "bf16"), "attend4096-bf16": lambda: attention(4096, "bf16"), "decode-f32": lambda: decode(False),
             "decode-bf16": lambda: decode(True)}
