@@ -12,6 +12,8 @@
  *   Precompiled           file                 T5: file, else none
  *   all other parts       file                 the class
  *
+ * SiglipTokenizer is still sentencepiece itself, over spiece.model: its parts here do what it does (vocab_files.c has them).
+ *
  * So a checkpoint whose class and file disagree (GPT2Tokenizer with a Digits step in the file) gets other ids than the file
  * says, and we have to follow. The parts are written here as the JSON that the class would save.
  *
@@ -20,7 +22,7 @@
  * LlamaTokenizer over a byte-level file gets the plain class.
  *
  * Reference: transformers 5.23.0, models/auto/tokenization_auto.py, tokenization_utils_tokenizers.py, and tokenization_*.py of
- * models/{bert,clip,gpt2,llama,qwen2,gemma,siglip2,t5}. There add_bos_token and add_eos_token of tokenizer_config.json are
+ * models/{bert,clip,gpt2,llama,qwen2,gemma,siglip,siglip2,t5}. There add_bos_token and add_eos_token of tokenizer_config.json are
  * dropped when a tokenizer.json exists; without one they count (vocab_files.c). Classes not listed (their models come later) are read as plain.
  */
 #include <string.h>
@@ -145,6 +147,18 @@ static const class_rule rules[] = {
 		.extra_ids = true,
 		.post = POST_T5,
 	},
+	{
+		.name = "SiglipTokenizer",
+		.rebuilt = true,
+		.model = MODEL_UNIGRAM,
+		.pre_tokenizer = MARK_SPLIT("never", "true"),
+		.decoder = MARK_SPLIT("always", "true"),
+		.two_inputs = true,
+		.strip_decoded = true,
+		.pieces = true,
+		.named = {[TEXT_EOS] = "</s>", [TEXT_UNK] = "<unk>", [TEXT_PAD] = "</s>"},
+		.post = POST_SIGLIP,
+	},
 };
 
 static const class_rule plain = {.name = "TokenizersBackend"};
@@ -163,6 +177,7 @@ static const struct {
 	{"GemmaTokenizer", " diffusion_gemma gemma gemma2 gemma3 gemma3_text gemma3n gemma3n_text recurrent_gemma shieldgemma2 "
 	                   "t5gemma zaya "},
 	{"Siglip2Tokenizer", " !siglip2 "},
+	{"SiglipTokenizer", " siglip "},
 	{"BertTokenizer", " align bark bert blip bros chinese_clip convbert distilbert electra ernie flava git grounding-dino layoutlm "
 	                  "megatron-bert mm-grounding-dino nezha nomic_bert qdqbert realm retribert squeezebert tvp vilt visual_bert "},
 	{"T5Tokenizer", " mt5 musicgen musicgen_melody switch_transformers t5 "},
@@ -257,6 +272,7 @@ static rebus_status options(arena *a, class_rule *r, const json *config, rebus_e
 		                             truth(option(config, "do_lower_case", true)));
 		return r->normalizer ? REBUS_OK : error_memory(err, "a tokenizer");
 	}
+	r->lower = option(config, "do_lower_case", true);
 	if (strcmp(r->name, "LlamaTokenizer") != 0)
 		return REBUS_OK;
 	if (stated && !prefix) {
@@ -268,10 +284,12 @@ static rebus_status options(arena *a, class_rule *r, const json *config, rebus_e
 	return REBUS_OK;
 }
 
-rebus_status rule_choose(arena *a, const json *tokenizer_config, const json *config, const char *text, size_t n,
+rebus_status rule_choose(arena *a, const json *tokenizer_config, const json *config, const char *text, size_t n, bool pieces,
 	class_rule *out, rebus_error *err)
 {
 	class_rule r = *choose(tokenizer_config, config, text, n);
+	if (r.pieces && !pieces && text) /* the reference wants its spiece.model; here the file is read as it stands */
+		r = plain;
 	rebus_status status = options(a, &r, tokenizer_config, err);
 	if (!status)
 		*out = r;

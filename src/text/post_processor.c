@@ -139,6 +139,7 @@ rebus_status post_class(tokenizer *t, post_kind kind, rebus_error *err)
 	if (t->named_id[TEXT_EOS] < 0 || (kind == POST_CLIP && t->named_id[TEXT_BOS] < 0))
 		return error_set(err, REBUS_FORMAT, "tokenizer_config.json: %s needs %s", t->info.class_name,
 		                 kind == POST_CLIP ? "bos_token and eos_token" : "eos_token");
+	t->post.once = kind == POST_SIGLIP;
 	return kind == POST_CLIP ? around(t, t->named_id[TEXT_BOS], t->named_id[TEXT_EOS], true, err) : ended(t,
 		t->named_id[TEXT_EOS], err);
 }
@@ -184,7 +185,7 @@ rebus_status post_read(tokenizer *t, const json *j, rebus_error *err)
 {
 	static const post_item plain[] = {{.sequence = 0, .type = 0}, {.sequence = 1, .type = 1}};
 	int adds = 0;
-	t->post = (post_steps){{plain, 1}, {plain, 2}};
+	t->post = (post_steps){.single = {plain, 1}, .pair = {plain, 2}};
 	return json_kind_of(j) == JSON_NONE || json_kind_of(j) == JSON_NULL ? REBUS_OK : one_read(t, j, &adds, err);
 }
 
@@ -200,11 +201,14 @@ size_t post_special(const tokenizer *t, bool pair)
 rebus_status post_run(const tokenizer *t, const ids *a, const ids *b, bool add_special, ids *out, ids *types, rebus_error *err)
 {
 	const post_template *p = b ? &t->post.pair : &t->post.single;
+	size_t start = ids_count(out);
 	for (size_t i = 0; i < p->count; i++) {
 		const post_item *item = &p->items[i];
 		const ids *from = item->sequence == 1 ? b : a;
 		const int32_t *id = item->sequence < 0 ? item->id : ids_data(from);
-		size_t n = item->sequence < 0 ? (add_special ? item->count : 0) : ids_count(from);
+		size_t n = item->sequence < 0 ? (add_special ? item->count : 0) : ids_count(from), have = ids_count(out);
+		if (t->post.once && item->sequence < 0 && have > start && ids_data(out)[have - 1] == id[0])
+			continue;
 		if (n)
 			buf_add(&out->bytes, id, n * sizeof(*id));
 		for (size_t k = 0; k < n && types; k++)

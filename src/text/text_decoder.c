@@ -422,7 +422,10 @@ rebus_status text_decode(const tokenizer *t, const int32_t *id, size_t n, bool s
 	TRY(decoder_run(t, id, n, skip_special, room, &plain, err));
 	if (t->strip_decoded && plain.size) {
 		size_t from, end;
-		decoder_replace(plain.data, plain.size, t->bpe.o.suffix, " ", 1, &spaced);
+		if (t->bpe.o.suffix.n)
+			decoder_replace(plain.data, plain.size, t->bpe.o.suffix, " ", 1, &spaced);
+		else
+			buf_add(&spaced, plain.data, plain.size);
 		TRY(buf_check(&spaced, err, "a decoded text"));
 		decoder_strip(spaced.data, spaced.size, &from, &end);
 		plain.size = 0;

@@ -118,6 +118,7 @@ typedef struct {
 } post_template;
 typedef struct {
 	post_template single, pair; /* without special tokens the special items are passed over */
+	bool once; /* a special item is left out where its id is the last one already (SigLIP) */
 } post_steps;
 
 /* ------------------------------------------------------------------------------------------------ vocabulary.c */
@@ -223,8 +224,8 @@ typedef struct {
 } added_tokens;
 
 /* ------------------------------------------------------------------------------------------------ class_rules.c */
-/* what is put around a text, whatever the file says: <bos> A <eos> as RobertaProcessing; [CLS] A [SEP] of types; A <eos> */
-typedef enum { POST_FILE, POST_CLIP, POST_BERT, POST_T5 } post_kind;
+/* what is put around a text, whatever the file says: <bos> A <eos> as RobertaProcessing; [CLS] A [SEP] of types; A <eos>; the same, unless A ends so */
+typedef enum { POST_FILE, POST_CLIP, POST_BERT, POST_T5, POST_SIGLIP } post_kind;
 typedef struct {
 	const char *name;
 	const char *normalizer, *pre_tokenizer, *decoder; /* JSON; NULL with rebuilt false: as tokenizer.json says */
@@ -236,12 +237,13 @@ typedef struct {
 	bool fuse_unk, byte_fallback, unk_in_model;
 	const char *suffix;
 	const char *named[TEXT_NAMED];
-	bool strip_decoded;  /* CLIP: suffix to blank, blanks stripped, after decoding */
+	bool strip_decoded;  /* CLIP: suffix to blank, blanks stripped, after decoding; SigLIP: stripped */
 	bool respecial;      /* Qwen2: named tokens are added once more as plain special tokens */
+	bool pieces, lower;  /* SigLIP: spiece.model counts, even beside tokenizer.json; lower case first */
 	bool extra_ids;      /* T5: <extra_id_0> to <extra_id_99> are special unless others are listed */
 } class_rule;
-/* The class that AutoTokenizer picks for these files (any may be NULL). */
-rebus_status rule_choose(arena *a, const json *tokenizer_config, const json *config, const char *tokenizer_json, size_t n,
+/* The class that AutoTokenizer picks for these files (any may be NULL); pieces: there is a spiece.model. */
+rebus_status rule_choose(arena *a, const json *tokenizer_config, const json *config, const char *tokenizer_json, size_t n, bool pieces,
                          class_rule *out, rebus_error *err);
 
 /* ------------------------------------------------------------------------------------------------ special_tokens.c */
@@ -263,6 +265,7 @@ rebus_status vocab_files_read(const rebus_allocator *from, const text_files *f, 
                               rebus_error *err);
 
 /* ------------------------------------------------------------------------------------------------ tokenizer.c */
+#define TEXT_PIECES_BEFORE "<unk>"
 
 struct tokenizer {
 	const rebus_allocator *from;
@@ -273,6 +276,8 @@ struct tokenizer {
 	size_t norm_count, pre_count, decode_count;
 	bool has_decoder;
 	post_steps post;
+	bool pieces;          /* SigLIP; see tokenizer.c */
+	size_t pieces_before; /* ids of TEXT_PIECES_BEFORE */
 	model_kind model;
 	vocabulary_table vocabulary;
 	bpe_model bpe;

@@ -84,7 +84,7 @@ static size_t unsure(const text_stream *s, const char *text, size_t n)
 	size_t end = n;
 	while (end >= 3 && memcmp(text + end - 3, "\xEF\xBF\xBD", 3) == 0)
 		end -= 3;
-	if (s->t->strip_decoded) { /* the beginning of </w> */
+	if (s->t->strip_decoded && s->t->bpe.o.suffix.n) { /* the beginning of </w> */
 		text_span suffix = s->t->bpe.o.suffix;
 		for (size_t k = suffix.n - 1; k > 0; k--)
 			if (end >= k && memcmp(text + end - k, suffix.s, k) == 0)
@@ -117,7 +117,10 @@ static rebus_status window_decode(text_stream *s, rebus_error *err)
 	rebus_status status = decoder_run(s->t, ids_data(&s->window), ids_count(&s->window), s->skip_special, s->room, plain, err);
 	if (status == REBUS_OK && plain->size) {
 		size_t held = unsure(s, plain->data, plain->size); /* in characters that </w> has not eaten: keep it as it is */
-		decoder_replace(plain->data, plain->size - held, s->t->bpe.o.suffix, " ", 1, &s->text);
+		if (s->t->bpe.o.suffix.n)
+			decoder_replace(plain->data, plain->size - held, s->t->bpe.o.suffix, " ", 1, &s->text);
+		else
+			buf_add(&s->text, plain->data, plain->size - held);
 		buf_add(&s->text, plain->data + plain->size - held, held);
 		status = buf_check(&s->text, err, "a decoded text");
 	}

@@ -156,7 +156,7 @@ static rebus_status model_read(tokenizer *t, const class_rule *rule, const text_
 	case MODEL_WORDPIECE:
 		return wordpiece_read(t, model, rule->rebuilt ? &w : NULL, err);
 	case MODEL_UNIGRAM:
-		return unigram_read(t, model, rule->rebuilt ? &u : NULL, err);
+		return unigram_read(t, model, rule->rebuilt && !rule->pieces ? &u : NULL, err);
 	}
 done:
 	return status;
@@ -195,7 +195,9 @@ static rebus_status parts_read(tokenizer *t, const class_rule *rule, const text_
 	TRY(special_names(t, rule, j, err));
 	TRY(model_read(t, rule, j, err));
 	TRY(info_read(t, rule, j, err));
-	if (rule->charsmap)
+	if (rule->pieces)
+		TRY(normalizer_read(t, json_get(file, "normalizer"), err));
+	else if (rule->charsmap)
 		TRY(normalizer_read(t, file_charsmap(json_get(file, "normalizer")), err));
 	else
 		TRY(part_read(t, rule, rule->normalizer, json_get(file, "normalizer"), normalizer_read, err));
@@ -233,6 +235,8 @@ static rebus_status side_parse(const char *text, size_t n, const char *name, jso
 	return map_parse(text, n, name, SIDE_VALUES_MOST, out, err);
 }
 
+static rebus_status pieces_begin(tokenizer *t, rebus_error *err);
+
 rebus_status text_open_memory(arena *a, const text_files *f, tokenizer **out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
@@ -247,8 +251,8 @@ rebus_status text_open_memory(arena *a, const text_files *f, tokenizer **out, re
 	TRY(side_parse(f->special_tokens_map, f->special_tokens_map_size, "special_tokens_map.json", &map, err));
 	TRY(side_parse(f->added_tokens, f->added_tokens_size, "added_tokens.json", &added, err));
 	TRY(side_parse(f->config, f->config_size, "config.json", &model, err));
-	TRY(rule_choose(a, config, model, f->tokenizer_json, f->tokenizer_json_size, &rule, err));
-	if (f->tokenizer_json)
+	TRY(rule_choose(a, config, model, f->tokenizer_json, f->tokenizer_json_size, f->sentencepiece.data != NULL, &rule, err));
+	if (f->tokenizer_json && !rule.pieces)
 		TRY(map_parse(f->tokenizer_json, f->tokenizer_json_size, "tokenizer.json", VALUES_MOST, &file, err));
 	else
 		TRY(vocab_files_read(a->from, f, &rule, config, &file, err));
@@ -260,8 +264,10 @@ rebus_status text_open_memory(arena *a, const text_files *f, tokenizer **out, re
 	t->arena = a;
 	t->from = a->from;
 	t->strip_decoded = rule.strip_decoded;
-	text_trees trees = {file, config, map, added, model, !f->tokenizer_json};
+	text_trees trees = {file, config, map, added, model, !f->tokenizer_json || rule.pieces};
 	TRY(parts_read(t, &rule, &trees, err));
+	if (rule.pieces)
+		TRY(pieces_begin(t, err));
 	*out = t;
 	t = NULL;
 done:
@@ -326,7 +332,7 @@ rebus_status text_exists(const rebus_allocator *from, const char *folder, bool *
 
 rebus_status text_open(arena *a, const char *folder, tokenizer **out, rebus_error *err)
 {
-	enum { OLD = 5, SPIECE = 9 }; /* the files from OLD on are read where there is no tokenizer.json */
+	enum { OLD = 5, SPIECE = 9 }; /* the files from OLD on are read where there is no tokenizer.json, or instead of it (SigLIP) */
 	static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 	                                    "config.json",    "vocab.json",            "merges.txt",              "vocab.txt",
 	                                    "tokenizer.model", "spiece.model"};
@@ -338,9 +344,9 @@ rebus_status text_open(arena *a, const char *folder, tokenizer **out, rebus_erro
 	const char **text[] = {&f.tokenizer_json, &f.tokenizer_config, &f.special_tokens_map, &f.added_tokens, &f.config};
 	size_t *size[] = {&f.tokenizer_json_size, &f.tokenizer_config_size, &f.special_tokens_map_size, &f.added_tokens_size,
 	                  &f.config_size};
-	for (size_t i = 0; i < COUNT_OF(names) && (i < OLD || !f.tokenizer_json); i++) {
-		if (i == SPIECE && f.sentencepiece.data)
-			break;
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		if ((i >= OLD && i != SPIECE && f.tokenizer_json) || (i == SPIECE && f.sentencepiece.data))
+			continue;
 		TRY(file_find(folder, names[i], i && i < OLD ? SIDE_FILE_MOST : TEXT_FILE_MOST, a->from, &maps[i], &open[i], err));
 		const char *data = maps[i].data ? (const char *)maps[i].data : open[i] ? "" : NULL;
 		if (i >= OLD) {
@@ -403,12 +409,61 @@ static rebus_status model_run(text_work *w, const char *s, size_t n, ids *out)
 	return REBUS_OK;
 }
 
+/*
+ * SiglipTokenizer: U+2581 before the text, those in it are blanks; then every part between special tokens is given to the
+ * model with "<unk>" before it (sentencepiece drops a blank that nothing precedes), whose ids are dropped again.
+ */
+static rebus_status marked_text(const char *s, size_t n, buf *out, rebus_error *err)
+{
+	static const char mark[] = "\xE2\x96\x81";
+	buf_text(out, mark);
+	for (size_t i = 0; i < n; i++) {
+		bool here = n - i >= 3 && !memcmp(s + i, mark, 3);
+		buf_byte(out, here ? ' ' : s[i]);
+		i += here ? 2 : 0;
+	}
+	return buf_check(out, err, "a text");
+}
+
+static rebus_status pieces_begin(tokenizer *t, rebus_error *err)
+{
+	rebus_status status;
+	text_work w = {0};
+	ids list;
+	size_t n = strlen(TEXT_PIECES_BEFORE);
+	ids_init(&list, t->from, 0);
+	TRY(work_begin(&w, t, n, err));
+	TRY(model_run(&w, TEXT_PIECES_BEFORE, n, &list));
+	TRY(ids_check(&list, err));
+	t->pieces = true;
+	t->pieces_before = ids_count(&list);
+done:
+	work_end(&w);
+	ids_free(&list);
+	return status;
+}
+
+/* What stood before the part, and a mark alone before a special token. */
+static void pieces_drop(const tokenizer *t, const char *s, size_t n, size_t start, size_t before, bool special, ids *out)
+{
+	size_t many = ids_count(out), k = t->pieces_before, size = strlen(TEXT_PIECES_BEFORE);
+	int32_t *id = (int32_t *)(void *)out->bytes.data;
+	if (special && many == start + 1 && id[start] == vocabulary_find(&t->vocabulary, "\xE2\x96\x81", 3))
+		out->bytes.size -= sizeof *id;
+	if (special || n < size || memcmp(s, TEXT_PIECES_BEFORE, size) != 0 || many - before < k)
+		return;
+	memmove(id + before, id + before + k, (many - before - k) * sizeof *id);
+	out->bytes.size -= k * sizeof *id;
+}
+
 static rebus_status encode(const tokenizer *t, const char *s, size_t n, ids *out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	text_work w = {0};
-	buf repaired;
+	size_t start = ids_count(out);
+	buf repaired, marked;
 	buf_init(&repaired, t->from, (size_t)3 * TEXT_INPUT_MOST);
+	buf_init(&marked, t->from, (size_t)3 * TEXT_INPUT_MOST + 3);
 	if (n > TEXT_INPUT_MOST)
 		return error_set(err, REBUS_LIMIT, "text: %zu bytes, more than %d", n, TEXT_INPUT_MOST);
 	TRY(work_begin(&w, t, n, err));
@@ -418,21 +473,32 @@ static rebus_status encode(const tokenizer *t, const char *s, size_t n, ids *out
 		s = repaired.data;
 		n = repaired.size;
 	}
+	if (t->pieces) {
+		TRY(marked_text(s, n, &marked, err));
+		s = marked.data;
+		n = marked.size;
+	}
 	if (n) {
 		TRY(cut(&w, s, n));
 		TRY(pretokenizer_run(&w));
 	}
 	for (size_t i = 0; i < pieces_count(&w.now); i++) {
 		const text_piece *p = pieces_at(&w.now, i);
+		size_t before = ids_count(out);
+		if (t->pieces && p->id >= 0)
+			pieces_drop(t, NULL, 0, start, before, true, out);
 		if (p->id >= 0)
 			ids_add(out, p->id);
 		else
 			TRY(model_run(&w, pieces_text(&w.now, i), p->size, out));
+		if (t->pieces && p->id < 0)
+			pieces_drop(t, pieces_text(&w.now, i), p->size, start, before, false, out);
 		TRY(ids_check(out, err));
 	}
 done:
 	work_end(&w);
 	buf_free(&repaired);
+	buf_free(&marked);
 	return status;
 }
 

@@ -4,6 +4,7 @@
  *   GPT2Tokenizer CLIPTokenizer Qwen2Tokenizer    vocab.json, merges.txt         BPE
  *   BertTokenizer                                 vocab.txt, a token a line      WordPiece
  *   T5Tokenizer                                   spiece.model                   Unigram, Precompiled, control and user tokens
+ *   SiglipTokenizer                               spiece.model                   Unigram, its own normal form, then Precompiled
  *   LlamaTokenizer GemmaTokenizer Siglip2...      tokenizer.model                BPE, its merges made of the pieces
  *
  * Only the vocabulary is written; a class that reads such files rebuilds all other parts (class_rules.c). Control and user
@@ -110,7 +111,13 @@ static void base64_write(text_span bytes, buf *out)
 
 static void write_unigram_vocab(const sentencepiece_model *m, int64_t extra_ids, buf *out)
 {
-	buf_text(out, "{\"model\":{\"type\":\"Unigram\",\"vocab\":[");
+	buf_text(out, "{\"model\":{\"type\":\"Unigram\",");
+	for (size_t i = 0; i < m->count; i++)
+		if (m->pieces[i].type == PIECE_UNKNOWN) {
+			buf_format(out, "\"unk_id\":%zu,", i);
+			break;
+		}
+	buf_text(out, "\"vocab\":[");
 	for (size_t i = 0; i < m->count; i++) {
 		buf_text(out, i ? ",[" : "[");
 		buf_json(out, m->pieces[i].text.s, m->pieces[i].text.n);
@@ -130,6 +137,30 @@ static void write_bpe_vocab(const sentencepiece_model *m, buf *out)
 		buf_format(out, ":%zu", i);
 	}
 	buf_text(out, "}}");
+}
+
+static void write_charsmap(const sentencepiece_model *m, buf *out)
+{
+	buf_text(out, "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"");
+	base64_write(m->charsmap, out);
+	buf_text(out, "\"}");
+}
+
+/* SigLIP's canonicalize_text, what sentencepiece does to blanks, and what stands before every part (tokenizer.c). */
+static void write_canonical(const sentencepiece_model *m, bool lower, buf *out)
+{
+	buf_text(out, ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[");
+	buf_text(out, lower ? "{\"type\":\"Lowercase\"}," : "");
+	buf_text(out, "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"[!-/:-@\\\\[-`{-~]\"},\"content\":\"\"},"
+	              "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"\\\\s+\"},\"content\":\" \"},"
+	              "{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true},");
+	if (m->charsmap.n) {
+		write_charsmap(m, out);
+		buf_text(out, ",");
+	}
+	buf_text(out, "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" +\"},\"content\":\" \"},"
+	              "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"[ \xE2\x96\x81]+$\"},\"content\":\"\"},"
+	              "{\"type\":\"Prepend\",\"prepend\":\"" TEXT_PIECES_BEFORE "\"}]}}");
 }
 
 static rebus_status write_sentencepiece(const text_files *f, const class_rule *rule, const json *config, buf *out,
@@ -152,13 +183,16 @@ static rebus_status write_sentencepiece(const text_files *f, const class_rule *r
 		goto done;
 	}
 	if (rule->model == MODEL_UNIGRAM)
-		write_unigram_vocab(&m, extra_ids, out);
+		write_unigram_vocab(&m, rule->pieces ? 0 : extra_ids, out);
 	else
 		write_bpe_vocab(&m, out);
+	if (rule->pieces) {
+		write_canonical(&m, rule->lower, out);
+		goto done;
+	}
 	if (m.charsmap.n) {
-		buf_text(out, ",\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"");
-		base64_write(m.charsmap, out);
-		buf_text(out, "\"}");
+		buf_text(out, ",\"normalizer\":");
+		write_charsmap(&m, out);
 	}
 	buf_text(out, ",\"pieces_added\":[");
 	for (size_t i = 0, n = 0; i < m.count; i++) {
@@ -187,7 +221,7 @@ rebus_status vocab_files_read(const rebus_allocator *from, const text_files *f, 
 			f->sentencepiece_name : NULL;
 		return have ? error_set(err, REBUS_UNSUPPORTED,
 			"%s: without tokenizer.json it is read for BertTokenizer, CLIPTokenizer, GemmaTokenizer, "
-		                                                "GPT2Tokenizer, LlamaTokenizer, Qwen2Tokenizer, T5Tokenizer only", have) :
+		                                                "GPT2Tokenizer, LlamaTokenizer, Qwen2Tokenizer, SiglipTokenizer, T5Tokenizer only", have) :
 		              error_set(err, REBUS_IO, "tokenizer.json: missing");
 	}
 	if (rule->model == MODEL_WORDPIECE)

@@ -24,6 +24,8 @@ static const char bert[] =
 	"'model':{'type':'Unigram'," more "'vocab':[['<unk>',0.0],['</s>',0.0],['" MARK "',-2.0],['a',-1.0],['b',-1.5],['ab',-2.4]," \
 	"['abc',-9.0],['" MARK "a',-1.2],['c',-2.0],['<0xC3>',-8.0],['<0xA9>',-8.0],['<0x0A>',-8.0]]}}"
 
+#define FILE_OF(text) {text, sizeof(text) - 1}
+
 static void wordpiece(void **state)
 {
 	(void)state;
@@ -263,7 +265,36 @@ static void t5_pieces(void **state)
 	end(&s);
 }
 
-#define FILE_OF(text) {text, sizeof(text) - 1}
+/* sentencepiece itself, as SiglipTokenizer calls it; also beside a tokenizer.json. */
+static void siglip_pieces(void **state)
+{
+	(void)state;
+	subject s;
+	static const char file[] = "\n\16\n\5<pad>\25\0\0\0\0\30\3" "\n\15\n\4</s>\25\0\0\0\0\30\3" "\n\16\n\5<unk>\25\0\0\0\0\30\2"
+		"\n\14\n\3\xE2\x96\x81\25\0\0\x80\xBF\30\1" "\n\n\n\1a\25\0\0\0\xC0\30\1" "\n\n\n\1b\25\0\0@\xC0\30\1" "\n\13\n\2ab\25\0\0\x80\xC0\30\1"
+		"\n\15\n\4\xE2\x96\x81" "a\25\0\0 \xC0\30\1" "\n\n\n\1c\25\0\0`\xC0\30\1" "\n\n\n\1>\25\0\0@\xC0\30\1";
+	const text_files f = {.sentencepiece = FILE_OF(file), .sentencepiece_name = "spiece.model", .config = "{\"model_type\":\"siglip\"}", .config_size = 23};
+	for (int beside = 0; beside < 2; beside++) {
+		assert_int_equal(open_files(&s, &f, beside ? UNIGRAM("'unk_id':0,") : NULL, beside ? "{'tokenizer_class':'SiglipTokenizer'}" : NULL), REBUS_OK);
+		assert_string_equal(text_get_info(s.t)->class_name, "SiglipTokenizer");
+		ENCODES(&s, "A, ab!", true, 7, 3, 6, 1);
+		ENCODES(&s, "", true, 1);
+		ENCODES(&s, "ab</s>b", true, 3, 6, 1, 5, 1);
+		ENCODES(&s, "</s>", true, 1); /* one end is enough */
+		ENCODES(&s, "a </s> ab</s>", true, 7, 1, 6, 1);
+		ENCODES(&s, "x<unk>a", true, 3, 2, 2, 4, 1);
+		ENCODES(&s, "<pad>a  B", true, 3, 2, 4, 2, 4, 3, 5, 1); /* no token of its own: its brackets go */
+		ENCODES(&s, "zz a", true, 3, 2, 7, 1);
+		check_decode(&s, LIST(7, 3, 6, 3, 1), true, "a ab");
+		end(&s);
+	}
+	assert_int_equal(open_files(&s, &f, NULL, "{'tokenizer_class':'SiglipTokenizer','do_lower_case':false}"), REBUS_OK);
+	ENCODES(&s, "A ab", true, 3, 2, 3, 6, 1);
+	end(&s);
+	assert_int_equal(open_quoted(&s, UNIGRAM("'unk_id':0,"), "{'tokenizer_class':'SiglipTokenizer'}"), REBUS_OK); /* as it stands */
+	assert_string_equal(text_get_info(s.t)->class_name, "TokenizersBackend");
+	end(&s);
+}
 
 static void text_lists(void **state)
 {
@@ -362,7 +393,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(wordpiece),    cmocka_unit_test(cut_pairs), cmocka_unit_test(unigram),   cmocka_unit_test(long_tokens), cmocka_unit_test(t5_class),
 		cmocka_unit_test(llama_pieces), cmocka_unit_test(t5_pieces), cmocka_unit_test(text_lists),  cmocka_unit_test(folder),
-		cmocka_unit_test(refusals),
+		cmocka_unit_test(refusals),    cmocka_unit_test(siglip_pieces),
 	};
 	return cmocka_run_group_tests_name("tokenizer_models", tests, NULL, NULL);
 }
