@@ -215,11 +215,29 @@ REBUS_API rebus_status rebus_session_open(rebus_model *model, const rebus_sessio
 REBUS_API void rebus_session_close(rebus_session *session); /* before its model is closed */
 
 /* ------------------------------------------------------------------------------------------------ ask */
+typedef struct rebus_token_bias { /* added to a token's logit; -INFINITY forbids it */
+	int32_t id;
+	float value;
+} rebus_token_bias;
+
+/*
+ * What is done to logits, in this order, as transformers does it: bias; repetition_penalty (of tokens of the prompt and the
+ * answer: a positive logit divided by it, a negative one multiplied); presence and frequency penalties (of tokens of the answer:
+ * logit - presence - frequency * times said, as OpenAI's interface has them); temperature; top_k; top_p; min_p.
+ */
 typedef struct rebus_ask_options {
 	int32_t max_tokens;  /* 256 */
 	float temperature;   /* 0: the most likely token each time (greedy); the default */
 	int32_t top_k;       /* 0: all */
 	float top_p;         /* 1: all */
+	float min_p;         /* 0: all; else tokens at least so likely, relative to the most likely one */
+	float repetition_penalty;                   /* 1: none */
+	float presence_penalty, frequency_penalty;  /* 0: none */
+	const rebus_token_bias *bias; /* [bias_count], must stay during the call */
+	size_t bias_count;
+	const char *const *stops;     /* [stop_count]: an answer ends before the first of these texts, which is not part of it */
+	size_t stop_count;
+	bool log_probabilities;       /* keep those of the new tokens, of the model's own distribution */
 	uint64_t seed;
 	bool ignore_eos;     /* do not stop at the end token */
 	/* Called for every piece of text that is final (whole characters), prompt by prompt; false ends that answer. NULL: none */
@@ -229,7 +247,7 @@ typedef struct rebus_ask_options {
 } rebus_ask_options;
 REBUS_API rebus_ask_options rebus_ask_defaults(void);
 
-typedef enum { REBUS_END_TOKEN, REBUS_END_LENGTH, REBUS_END_CALLER } rebus_end;
+typedef enum { REBUS_END_TOKEN, REBUS_END_LENGTH, REBUS_END_CALLER, REBUS_END_STOP } rebus_end;
 typedef struct rebus_answer rebus_answer;
 
 /* All prompts run packed, in one pass of the model each step. options NULL: the defaults. */
@@ -239,6 +257,10 @@ REBUS_API void rebus_answer_free(rebus_answer *answer);
 REBUS_API size_t rebus_answer_count(const rebus_answer *answer);
 REBUS_API const char *rebus_answer_text(const rebus_answer *answer, size_t prompt); /* without special tokens */
 REBUS_API const int32_t *rebus_answer_ids(const rebus_answer *answer, size_t prompt, size_t *count); /* new ids */
+/* Natural logarithms, one for each new id; NULL unless they were asked for. */
+REBUS_API const float *rebus_answer_log_probabilities(const rebus_answer *answer, size_t prompt, size_t *count);
+/* Seconds of the whole call until the first token of every answer could be chosen, and of all steps after that. */
+REBUS_API void rebus_answer_seconds(const rebus_answer *answer, double *prefill, double *decode);
 REBUS_API rebus_end rebus_answer_end(const rebus_answer *answer, size_t prompt);
 REBUS_API size_t rebus_answer_prompt_tokens(const rebus_answer *answer, size_t prompt);
 

@@ -55,11 +55,12 @@ typedef struct cli_list {
 typedef struct cli_request {
 	const char *model, *cpu, *load, *precision, *batch, *inputs, *out, *files, *positions, *backend, *plain, *batching, *labels_file, *templates_file, *store;
 	cli_list pieces; /* cli_piece, in the order given */
-	cli_list labels, templates; /* const char * */
+	cli_list labels, templates, stops; /* const char * */
+	cli_list biases; /* rebus_token_bias */
 	cli_list settings; /* cli_setting: options of a recipe, in the order given */
-	bool json, quiet, raw, bare, hidden_states, ignore_eos, profile, weights, restart, help;
+	bool json, quiet, raw, bare, hidden_states, ignore_eos, logprobs, stats, profile, weights, restart, help;
 	int64_t threads, height, width, patch, max_patches, max_tokens, top, top_k, seed, mask_seed, repeat, copies, batch_size, batch_tokens;
-	double temperature, mask_ratio, top_p;
+	double temperature, mask_ratio, top_p, min_p, repetition, presence, frequency;
 } cli_request;
 
 /* One bit a command, to say which options it takes. */

@@ -1,6 +1,7 @@
 /* cmd_ask.c - rebus ask: pictures and a text in, text out; streamed for one prompt, packed for a batch. */
 #include "cli.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { PACKED = 32 };
@@ -34,13 +35,22 @@ static rebus_ask_options options_of(const cli_request *r)
 	o.top_p = r->top_p > 0 ? (float)r->top_p : o.top_p;
 	o.seed = r->seed >= 0 ? (uint64_t)r->seed : o.seed;
 	o.ignore_eos = r->ignore_eos;
+	o.min_p = r->min_p >= 0 ? (float)r->min_p : o.min_p;
+	o.repetition_penalty = r->repetition > 0 ? (float)r->repetition : o.repetition_penalty;
+	o.presence_penalty = (float)r->presence;
+	o.frequency_penalty = (float)r->frequency;
+	o.stops = r->stops.items;
+	o.stop_count = r->stops.count;
+	o.bias = r->biases.items;
+	o.bias_count = r->biases.count;
+	o.log_probabilities = r->logprobs;
 	return o;
 }
 
 static void print_json(cli_out *o, const rebus_answer *answer, size_t i)
 {
 	static const char *const ends[] = {[REBUS_END_TOKEN] = "stop", [REBUS_END_LENGTH] = "length",
-	                                   [REBUS_END_CALLER] = "cancelled"};
+	                                   [REBUS_END_CALLER] = "cancelled", [REBUS_END_STOP] = "stop"};
 	size_t count;
 	const int32_t *ids = rebus_answer_ids(answer, i, &count);
 	cli_print(o, "{\"text\": ");
@@ -48,8 +58,41 @@ static void print_json(cli_out *o, const rebus_answer *answer, size_t i)
 	cli_print(o, ", \"ids\": [");
 	for (size_t k = 0; k < count; k++)
 		cli_print(o, k ? ", %d" : "%d", (int)ids[k]);
+	size_t chances;
+	const float *chance = rebus_answer_log_probabilities(answer, i, &chances);
+	for (size_t k = 0; k < chances; k++)
+		cli_print(o, k ? ", %.7g" : "], \"logprobs\": [%.7g", (double)chance[k]);
 	cli_print(o, "], \"finish\": \"%s\", \"prompt_tokens\": %zu}\n", ends[rebus_answer_end(answer, i)],
 	          rebus_answer_prompt_tokens(answer, i));
+}
+
+typedef struct {
+	size_t asked, said, answers;
+	double prefill, decode;
+} stats;
+
+static void count_stats(stats *s, const rebus_answer *answer)
+{
+	double prefill, decode;
+	rebus_answer_seconds(answer, &prefill, &decode);
+	s->prefill += prefill;
+	s->decode += decode;
+	s->answers += rebus_answer_count(answer);
+	for (size_t i = 0; i < rebus_answer_count(answer); i++) {
+		size_t n;
+		rebus_answer_ids(answer, i, &n);
+		s->said += n;
+		s->asked += rebus_answer_prompt_tokens(answer, i);
+	}
+}
+
+static void print_stats(const cli_request *r, const stats *s)
+{
+	if (!r->stats)
+		return;
+	size_t steps = s->said > s->answers ? s->said - s->answers : 0; /* the first token of an answer comes of the prefill */
+	fprintf(stderr, "rebus: %zu prompt tokens, with their pictures, in %.3f s (%.1f/s); %zu new tokens, %zu of them in steps, in %.3f s (%.1f/s)\n", s->asked,
+		s->prefill, s->prefill > 0 ? (double)s->asked / s->prefill : 0, s->said, steps, s->decode, s->decode > 0 ? (double)steps / s->decode : 0);
 }
 
 /* On one line: line breaks inside the answer become blanks. */
@@ -85,11 +128,14 @@ static rebus_status ask_one(const cli_engine *e, const cli_request *r, rebus_err
 		*err = s.err;
 		goto done;
 	}
+	stats st = {0};
+	count_stats(&st, answer);
 	if (r->json)
 		print_json(&s.out, answer, 0);
 	else
 		cli_put(&s.out, "\n", s.open_line || !rebus_answer_text(answer, 0)[0]);
 	CLI_TRY(cli_out_flush(&s.out, err));
+	print_stats(r, &st);
 done:
 	cli_out_free(&s.out);
 	rebus_answer_free(answer);
@@ -103,6 +149,7 @@ static rebus_status ask_batch(const cli_engine *e, const cli_request *r, rebus_e
 	const rebus_ask_options o = options_of(r);
 	cli_batch batch = {.count = 0};
 	cli_out out = {.data = NULL};
+	stats st = {0};
 	CLI_TRY(cli_batch_open(&batch, r->batch, err));
 	for (;;) {
 		rebus_answer *answer = NULL;
@@ -115,9 +162,11 @@ static rebus_status ask_batch(const cli_engine *e, const cli_request *r, rebus_e
 				print_json(&out, answer, i);
 			else
 				print_line(&out, rebus_answer_text(answer, i));
+		count_stats(&st, answer);
 		rebus_answer_free(answer);
 	}
 	CLI_TRY(cli_out_flush(&out, err));
+	print_stats(r, &st);
 done:
 	cli_out_free(&out);
 	cli_batch_close(&batch);
@@ -148,7 +197,7 @@ const cli_command cli_ask = {
 	         "of one user message; the folder's chat template is put around it unless --raw is given or there is none. With "
 	         "--batch every line is a prompt of its own, and one answer a line is printed (line breaks inside become blanks) "
 	         "when all are done. --json prints {\"text\", \"ids\": the new tokens, \"finish\": \"stop\" or \"length\", "
-	         "\"prompt_tokens\"}.",
+	         "\"prompt_tokens\"}, with --logprobs also \"logprobs\".",
 	.examples = "rebus ask --image 0.png \"what is the color of the shape?\"\n"
 	            "rebus ask -m llava --raw --image a.png --image b.png $'USER: <image>\\n<image>\\nCompare. ASSISTANT:'\n"
 	            "rebus ask -m ORG/NAME --image a.png \"Describe it.\" --max-tokens 100 --temperature 0.7 --seed 1\n"

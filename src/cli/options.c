@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { FLAG, WORD, CHOICE, WHOLE, REAL, SIZE, IMAGE, TEXT, PAIR, LABEL, TEMPLATE } option_kind;
+typedef enum { FLAG, WORD, CHOICE, WHOLE, REAL, SIZE, IMAGE, TEXT, PAIR, LABEL, TEMPLATE, STOP, BIAS } option_kind;
 
 typedef struct {
 	const char *name;
@@ -101,6 +101,15 @@ static const option table[] = {
 	{"--top-k", 0, WHOLE, CLI_ASK, FIELD(top_k), "K", 0, 1e9, "draw from the K most likely tokens only; 0: all (default: 0)"},
 	{"--top-p", 0, REAL, CLI_ASK, FIELD(top_p), "P", 0, 1,
 	 "draw from the most likely tokens that make up P together (default: 1, all)"},
+	{"--min-p", 0, REAL, CLI_ASK, FIELD(min_p), "P", 0, 1, "draw from tokens at least P times as likely as the most likely one (default: 0, all)"},
+	{"--repetition-penalty", 0, REAL, CLI_ASK, FIELD(repetition), "R", 0, 100,
+	 "logits of tokens that the prompt or the answer has: divided by R if positive, else multiplied (default: 1, none)"},
+	{"--presence-penalty", 0, REAL, CLI_ASK, FIELD(presence), "X", -100, 100, "taken off the logits of tokens that the answer has (default: 0)"},
+	{"--frequency-penalty", 0, REAL, CLI_ASK, FIELD(frequency), "X", -100, 100, "taken off them once for every time they are there (default: 0)"},
+	{"--logit-bias", 0, BIAS, CLI_ASK, FIELD(biases), "ID:X", 0, 0, "X is added to the logit of token ID, -inf forbids it; repeatable"},
+	{"--stop", 0, STOP, CLI_ASK, FIELD(stops), "STRING", 0, 0, "end the answer before this text, which is not printed; repeatable"},
+	{"--logprobs", 0, FLAG, CLI_ASK, FIELD(logprobs), NULL, 0, 0, "with --json: the logarithm of each new token's probability, \"logprobs\""},
+	{"--stats", 0, FLAG, CLI_ASK, FIELD(stats), NULL, 0, 0, "tokens, seconds and tokens a second on standard error when all is done"},
 	{"--seed", 0, WHOLE, CLI_ASK, FIELD(seed), "N", 0, 9007199254740992.0,
 	 "what drawing depends on; the same seed gives the same text (default: 0)"},
 	{"--seed", 0, WHOLE, CLI_TRACE | CLI_EMBED | CLI_BENCH | CLI_TOKENS | CLI_INSPECT, FIELD(mask_seed), "N", 0, 9007199254740992.0,
@@ -200,7 +209,7 @@ static rebus_status set_number(const option *o, const char *value, cli_request *
 {
 	char *field = (char *)out + o->field;
 	double v;
-	bool open = o->kind == REAL && o->field == FIELD(top_p); /* a share of nothing draws nothing */
+	bool open = o->kind == REAL && (o->field == FIELD(top_p) || o->field == FIELD(repetition)); /* a share of nothing draws nothing */
 	if (!number(value, o->kind == WHOLE, o->low, o->high, &v) || (open && v <= 0))
 		return cli_error(err, REBUS_MISUSE, "%s %.40s: expected %s %s %.0f %s %.0f", o->name, value,
 		                 o->kind == WHOLE ? "a whole number" : "a number",
@@ -209,6 +218,23 @@ static rebus_status set_number(const option *o, const char *value, cli_request *
 		memcpy(field, &(int64_t){(int64_t)v}, sizeof(int64_t));
 	else
 		memcpy(field, &v, sizeof v);
+	return REBUS_OK;
+}
+
+/* ID:X */
+static rebus_status add_bias(cli_request *out, const char *value, rebus_error *err)
+{
+	char id[16] = "";
+	double which = 0, x = 0;
+	size_t n = strspn(value, "0123456789");
+	memcpy(id, value, n < sizeof id ? n : 0);
+	bool forbids = value[n] == ':' && !strcmp(value + n + 1, "-inf");
+	if (value[n] != ':' || !number(id, true, 0, INT32_MAX, &which) || (!forbids && !number(value + n + 1, false, -1e6, 1e6, &x)))
+		return cli_error(err, REBUS_MISUSE, "--logit-bias %.40s: expected ID:X, a token and a number or -inf, like 42:-3.5", value);
+	rebus_token_bias *b = cli_list_add(&out->biases, sizeof *b);
+	if (!b)
+		return cli_no_memory(err);
+	*b = (rebus_token_bias){(int32_t)which, forbids ? -INFINITY : (float)x};
 	return REBUS_OK;
 }
 
@@ -314,6 +340,12 @@ static rebus_status set(const option *o, const char *value, cli_request *out, re
 		return add_pair(out, value, err);
 	case LABEL:
 		return add_text(&out->labels, value, err);
+	case STOP:
+		if (!*value)
+			return cli_error(err, REBUS_MISUSE, "--stop: an empty text");
+		return add_text(&out->stops, value, err);
+	case BIAS:
+		return add_bias(out, value, err);
 	case TEMPLATE:
 		return add_text(&out->templates, value, err);
 	}
@@ -353,7 +385,7 @@ rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_re
 	bool options = true;
 	*out = (cli_request){.threads = -1, .height = -1, .width = -1, .patch = -1, .max_patches = -1, .max_tokens = -1, .top = -1,
 	                     .top_k = -1, .seed = -1, .mask_seed = -1, .repeat = -1, .copies = -1, .batch_size = -1, .batch_tokens = -1,
-	                     .temperature = -1, .mask_ratio = -1, .top_p = -1};
+	                     .temperature = -1, .mask_ratio = -1, .top_p = -1, .min_p = -1, .repetition = -1};
 	for (int i = 0; i < argc && !status; i++) {
 		char name[64];
 		const char *value;
@@ -388,6 +420,8 @@ void cli_request_free(cli_request *r)
 	cli_list_free(&r->pieces);
 	cli_list_free(&r->labels);
 	cli_list_free(&r->templates);
+	cli_list_free(&r->stops);
+	cli_list_free(&r->biases);
 	cli_list_free(&r->settings);
 }
 

@@ -10,6 +10,7 @@
 #include "files/safetensors.h"
 #include "files/json.h"
 #include "files/safetensors_header.h"
+#include "files/torch_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -166,6 +167,12 @@ static rebus_status index_check(const safetensors *s, const json *map, const cha
 	return REBUS_OK;
 }
 
+/* What a file is, its first bytes say: a zip is torch.save's. */
+static rebus_status image_read(arena *a, const uint8_t *data, size_t size, const char *file, const char *shown, tensor_list *list, rebus_error *err)
+{
+	return torch_is_zip(data, size) ? torch_read(a, data, size, file, shown, list, err) : safetensors_header_read(a, data, size, file, shown, list, err);
+}
+
 static rebus_status files_open(safetensors *s, arena *a, const char *folder, const char *const *names, size_t count,
                                safetensors_load load, tensor_list *list, rebus_error *err)
 {
@@ -180,7 +187,7 @@ static rebus_status files_open(safetensors *s, arena *a, const char *folder, con
 		file_map *f = &s->files[i];
 		TRY(file_open(f, path, 0, load == LOAD_COPY, a->from, err));
 		s->opened++;
-		TRY(safetensors_header_read(a, f->data, f->size, names[i], tail(path), list, err));
+		TRY(image_read(a, f->data, f->size, names[i], tail(path), list, err));
 	}
 done:
 	return status;
@@ -234,6 +241,10 @@ rebus_status safetensors_open(arena *a, const char *path, safetensors_load load,
 	const char *slash = !folder || (n && path[n - 1] == '/') ? "" : "/";
 	const char *single = folder ? arena_format(a, "%s%smodel.safetensors", path, slash) : path;
 	const char *index = arena_format(a, "%s%smodel.safetensors.index.json", path, slash);
+	if (folder && single && index && !file_exists(single) && !file_exists(index)) { /* as transformers: only where there is nothing better */
+		single = arena_format(a, "%s%spytorch_model.bin", path, slash);
+		index = arena_format(a, "%s%spytorch_model.bin.index.json", path, slash);
+	}
 	const char *inside = arena_format(a, "%s%s", path, slash);
 	if (!s || !single || !index || !inside)
 		status = error_memory(err, path);
@@ -243,7 +254,7 @@ rebus_status safetensors_open(arena *a, const char *path, safetensors_load load,
 		status = index_open(s, a, inside, index, load, err);
 	else
 		status = error_set(err, REBUS_IO,
-		                   "%s: no weights here, expected model.safetensors or model.safetensors.index.json", tail(path));
+		                   "%s: no weights here, expected model.safetensors, pytorch_model.bin or the index of either", tail(path));
 	if (status) {
 		safetensors_close(s);
 		arena_release(a, mark);
@@ -265,7 +276,7 @@ rebus_status safetensors_open_memory(arena *a, const void *data, size_t size, co
 		status = error_memory(err, name);
 		goto done;
 	}
-	TRY(safetensors_header_read(a, data, size, file, tail(name), &list, err));
+	TRY(image_read(a, data, size, file, tail(name), &list, err));
 	TRY(tables_make(s, a, &list, name, err));
 	*out = s;
 done:

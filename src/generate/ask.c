@@ -3,6 +3,7 @@
  *
  *   prompts ─► session_see ─► growth_begin ─► { sample, stream, growth_step } until every answer has ended ─► answer
  */
+#include <math.h>
 #include <string.h>
 
 #include "generate/sample.h"
@@ -13,7 +14,8 @@ enum { RESERVED_TOKENS = 1024, TOKEN_BYTES = 8 };
 
 typedef struct one_answer {
 	ids ids;
-	buf text;
+	buf text, chances; /* chances: floats */
+	size_t handed; /* of the text: what cannot be the beginning of a stop any more */
 	text_stream stream;
 	rebus_end end;
 	bool running, streaming;
@@ -24,11 +26,12 @@ struct rebus_answer {
 	arena mem;
 	size_t count;
 	one_answer *at;
+	double prefill, decode;
 };
 
 rebus_ask_options rebus_ask_defaults(void)
 {
-	return (rebus_ask_options){.max_tokens = 256, .top_p = 1};
+	return (rebus_ask_options){.max_tokens = 256, .top_p = 1, .repetition_penalty = 1};
 }
 
 static rebus_status check_options(const rebus_session *s, const rebus_ask_options *o, rebus_error *err)
@@ -43,6 +46,18 @@ static rebus_status check_options(const rebus_session *s, const rebus_ask_option
 		return error_set(err, REBUS_MISUSE, "temperature %g, expected 0 to 100", (double)o->temperature);
 	if (!(o->top_p > 0 && o->top_p <= 1) || o->top_k < 0)
 		return error_set(err, REBUS_MISUSE, "top_p %g and top_k %d, expected 0 < top_p <= 1 and top_k >= 0", (double)o->top_p, o->top_k);
+	if (!(o->min_p >= 0 && o->min_p <= 1) || !(o->repetition_penalty > 0 && o->repetition_penalty <= 100))
+		return error_set(err, REBUS_MISUSE, "min_p %g and repetition_penalty %g, expected 0 <= min_p <= 1 and 0 < repetition_penalty <= 100", (double)o->min_p,
+			(double)o->repetition_penalty);
+	if (!(fabsf(o->presence_penalty) <= 100) || !(fabsf(o->frequency_penalty) <= 100))
+		return error_set(err, REBUS_MISUSE, "presence_penalty %g and frequency_penalty %g, expected -100 to 100", (double)o->presence_penalty,
+			(double)o->frequency_penalty);
+	for (size_t i = 0; i < o->stop_count; i++)
+		if (!o->stops[i] || !o->stops[i][0])
+			return error_set(err, REBUS_MISUSE, "stop %zu: an empty text", i);
+	for (size_t i = 0; i < o->bias_count; i++)
+		if (isnan(o->bias[i].value) || o->bias[i].id < 0)
+			return error_set(err, REBUS_MISUSE, "bias of token %d: %g, expected a token and a number", o->bias[i].id, (double)o->bias[i].value);
 	return REBUS_OK;
 }
 
@@ -61,19 +76,72 @@ typedef struct asking {
 	rebus_answer *answer;
 	growth g;
 	int32_t *next;
-	candidate *scratch;
-	float *probability;
+	sample_room room;
 	int32_t running;
 } asking;
 
-static void hand_out(asking *x, size_t i, const char *bytes, size_t n)
+static void end(one_answer *a, rebus_end how)
+{
+	a->running = false;
+	a->end = how;
+}
+
+/* The first place from `from` on where a stop begins; the size of the text where none does. */
+static size_t find_stop(const asking *x, const one_answer *a, size_t from)
+{
+	size_t best = a->text.size;
+	for (size_t i = 0; i < x->o->stop_count; i++) {
+		size_t n = strlen(x->o->stops[i]);
+		for (size_t at = from; at + n <= a->text.size && at < best; at++)
+			if (!memcmp(a->text.data + at, x->o->stops[i], n))
+				best = at;
+	}
+	return best;
+}
+
+/* How many bytes at the end of the text may be the beginning of a stop. */
+static size_t undecided(const asking *x, const one_answer *a)
+{
+	size_t most = 0;
+	for (size_t i = 0; i < x->o->stop_count; i++) {
+		size_t n = strlen(x->o->stops[i]) - 1;
+		for (n = n < a->text.size ? n : a->text.size; n > most; n--)
+			if (!memcmp(a->text.data + a->text.size - n, x->o->stops[i], n))
+				most = n;
+	}
+	return most;
+}
+
+/* New text; last: nothing comes after it. What a stop may begin with is held back until it is known. */
+static void hand_out(asking *x, size_t i, const char *bytes, size_t n, bool last)
 {
 	one_answer *a = &x->answer->at[i];
+	if (a->end == REBUS_END_STOP)
+		return;
 	buf_add(&a->text, bytes, n);
-	if (n && x->o->on_text && !x->o->on_text(x->o->user, i, bytes, n)) {
-		a->running = false;
-		a->end = REBUS_END_CALLER;
+	if (!a->text.data)
+		return;
+	size_t stop = find_stop(x, a, a->handed), ready = stop;
+	if (stop < a->text.size) {
+		a->text.size = stop;
+		a->text.data[stop] = 0;
+		end(a, REBUS_END_STOP);
+	} else if (!last) {
+		ready -= undecided(x, a);
 	}
+	size_t more = ready > a->handed ? ready - a->handed : 0;
+	const char *from = a->text.data + a->handed;
+	a->handed += more;
+	if (more && x->o->on_text && !x->o->on_text(x->o->user, i, from, more))
+		end(a, REBUS_END_CALLER);
+}
+
+/* log softmax of the model's own logits at the id that was chosen */
+static void note_chance(const asking *x, one_answer *a, const float *logits, int64_t width, int32_t id)
+{
+	float chance = logits[id] - x->s->m->k->log_sum_exp(width, logits);
+	if (x->o->log_probabilities)
+		buf_add(&a->chances, (const char *)&chance, sizeof chance);
 }
 
 static rebus_status take_token(asking *x, size_t i, int32_t id, int64_t number, rebus_error *err)
@@ -86,25 +154,24 @@ static rebus_status take_token(asking *x, size_t i, int32_t id, int64_t number, 
 	if (status)
 		return status;
 	if (!x->o->ignore_eos && is_end(x->s->m, id)) {
-		a->running = false;
-		a->end = REBUS_END_TOKEN;
+		end(a, REBUS_END_TOKEN);
 		return REBUS_OK;
 	}
 	status = text_stream_push(&a->stream, id, &bytes, &n, err);
 	if (status)
 		return status;
-	hand_out(x, i, bytes, n);
-	if (a->running && number + 1 == x->o->max_tokens) {
-		a->running = false;
-		a->end = REBUS_END_LENGTH;
-	}
+	hand_out(x, i, bytes, n, false);
+	if (a->running && number + 1 == x->o->max_tokens)
+		end(a, REBUS_END_LENGTH);
 	return REBUS_OK;
 }
 
 static rebus_status grow(asking *x, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
-	sampling how = {x->o->temperature, x->o->top_p, x->o->top_k, x->o->seed};
+	const rebus_ask_options *o = x->o;
+	sampling how = {o->temperature, o->top_p, o->top_k, o->seed, o->min_p, o->repetition_penalty, o->presence_penalty, o->frequency_penalty, o->bias,
+		o->bias_count};
 	for (int64_t number = 0; number < x->o->max_tokens; number++) {
 		x->running = 0;
 		for (size_t i = 0; i < x->answer->count; i++) {
@@ -115,7 +182,11 @@ static rebus_status grow(asking *x, rebus_error *err)
 				continue;
 			const float *logits = growth_logits(&x->g, (int32_t)i, &width);
 			TRY(session_numbers(&(plan_rows){logits, 1, width, width}, "logits", err));
-			int32_t id = sample_next(x->s->m->k, &how, logits, width, (int64_t)i, number, x->scratch, x->probability);
+			const sequence *q = &x->g.list[i];
+			sample_history h = {q->ids, ids_data(&a->ids), q->count, (int64_t)ids_count(&a->ids)};
+			const float *scores = sample_scores(&how, &h, logits, width, &x->room);
+			int32_t id = sample_next(x->s->m->k, &how, scores, width, (int64_t)i, number, &x->room);
+			note_chance(x, a, logits, width, id);
 			TRY(take_token(x, i, id, number, err));
 			x->next[i] = a->running ? id : -1;
 			x->running += a->running;
@@ -137,8 +208,10 @@ static rebus_status finish(asking *x, rebus_error *err)
 		rebus_status status = text_stream_end(&a->stream, &bytes, &n, err);
 		if (status)
 			return status;
-		hand_out(x, i, bytes, n);
+		hand_out(x, i, bytes, n, true);
 		status = buf_check(&a->text, err, "an answer");
+		if (!status)
+			status = buf_check(&a->chances, err, "an answer");
 		if (status)
 			return status;
 	}
@@ -169,6 +242,7 @@ static rebus_status new_answer(const rebus_session *s, size_t count, int32_t max
 	for (size_t i = 0; i < count; i++) {
 		ids_init(&at[i].ids, mem.from, 0);
 		buf_init(&at[i].text, mem.from, 0);
+		buf_init(&at[i].chances, mem.from, 0);
 		reserve(&at[i].ids.bytes, max_tokens, sizeof(int32_t));
 		reserve(&at[i].text, max_tokens, TOKEN_BYTES);
 		text_stream_begin(&at[i].stream, s->m->words, true);
@@ -189,6 +263,7 @@ rebus_status rebus_ask(rebus_session *s, rebus_prompt *const *prompts, size_t co
 {
 	rebus_ask_options o = options ? *options : rebus_ask_defaults();
 	rebus_status status;
+	double began = time_now();
 	arena a;
 	plan_rows features = {0};
 	asking x = {.s = s, .o = &o};
@@ -206,15 +281,17 @@ rebus_status rebus_ask(rebus_session *s, rebus_prompt *const *prompts, size_t co
 	int64_t width = 0;
 	growth_logits(&x.g, 0, &width);
 	x.next = arena_get(&a, count, sizeof *x.next);
-	x.scratch = arena_get(&a, (size_t)width, sizeof *x.scratch);
-	x.probability = arena_get(&a, (size_t)width, sizeof *x.probability);
-	if (!x.next || !x.scratch || !x.probability) {
+	x.room = (sample_room){arena_get(&a, (size_t)width, sizeof *x.room.list), arena_get(&a, (size_t)width, sizeof(float)),
+		arena_get(&a, (size_t)width, sizeof(float)), arena_zero(&a, (size_t)width, sizeof(int32_t))};
+	if (!x.next || !x.room.list || !x.room.probability || !x.room.scores || !x.room.counts) {
 		status = error_memory(err, "an answer");
 		goto done;
 	}
 	for (size_t i = 0; i < count; i++)
 		x.answer->at[i].prompt_tokens = list[i].count;
+	x.answer->prefill = time_now() - began;
 	TRY(grow(&x, err));
+	x.answer->decode = time_now() - began - x.answer->prefill;
 	TRY(finish(&x, err));
 	*out = x.answer;
 	x.answer = NULL;
@@ -233,6 +310,7 @@ void rebus_answer_free(rebus_answer *a)
 	for (size_t i = 0; i < a->count; i++) {
 		ids_free(&a->at[i].ids);
 		buf_free(&a->at[i].text);
+		buf_free(&a->at[i].chances);
 		if (a->at[i].streaming)
 			text_stream_free(&a->at[i].stream);
 	}
@@ -254,6 +332,18 @@ const int32_t *rebus_answer_ids(const rebus_answer *a, size_t prompt, size_t *co
 {
 	*count = prompt < a->count ? ids_count(&a->at[prompt].ids) : 0;
 	return *count ? ids_data(&a->at[prompt].ids) : NULL;
+}
+
+const float *rebus_answer_log_probabilities(const rebus_answer *a, size_t prompt, size_t *count)
+{
+	*count = prompt < a->count ? a->at[prompt].chances.size / sizeof(float) : 0;
+	return *count ? (const float *)(const void *)a->at[prompt].chances.data : NULL;
+}
+
+void rebus_answer_seconds(const rebus_answer *a, double *prefill, double *decode)
+{
+	*prefill = a->prefill;
+	*decode = a->decode;
 }
 
 rebus_end rebus_answer_end(const rebus_answer *a, size_t prompt)

@@ -135,7 +135,7 @@ static rebus_status measure_answer(rebus_session *s, rebus_prompt *prompt, int32
 		features += prompt_feature_rows(s->m, &prompt->pictures[i]);
 	TRY(growth_measure(s, list, 1, features, max_tokens, &a, &out->text, err));
 	const text_shape *w = s->m->text.f->words(s->m->text.config);
-	size_t sampling = (size_t)w->vocabulary * (sizeof(float) + 2 * sizeof(int32_t)), answer = (size_t)max_tokens * (2 * sizeof(int32_t) + 16);
+	size_t sampling = (size_t)w->vocabulary * (2 * sizeof(float) + 3 * sizeof(int32_t)), answer = (size_t)max_tokens * (2 * sizeof(int32_t) + 16);
 	out->words = a.total + sampling + answer;
 done:
 	arena_free(&a);

@@ -365,7 +365,7 @@ static rebus_status grow(tracing *t, growth *g, rebus_error *err)
 			if (!x[i].running)
 				continue;
 			const float *logits = growth_logits(g, (int32_t)i, &width);
-			int32_t id = sample_next(t->s->m->k, &(sampling){0}, logits, width, (int64_t)i, k, NULL, NULL);
+			int32_t id = sample_next(t->s->m->k, &(sampling){0}, logits, width, (int64_t)i, k, NULL);
 			memcpy(x[i].logits + x[i].count * width, logits, (size_t)width * sizeof(float));
 			x[i].ids[x[i].count++] = id;
 			x[i].running = k + 1 < most && (t->o->ignore_eos || !is_end(t->s->m, id));

@@ -44,6 +44,20 @@ static rebus_status known_families(const char *type, rebus_error *err)
 	return error_set(err, REBUS_UNSUPPORTED, "config.json: model_type: %s, expected one of %s", type, list);
 }
 
+/* Weights of other kinds than numbers, and models that are code. */
+static rebus_status refuse(const json *config, rebus_error *err)
+{
+	const json *q = json_get(config, "quantization_config");
+	const char *method = json_text(json_get(q, "quant_method"), NULL), *type = json_text(json_get(config, "model_type"), NULL);
+	if (json_kind_of(q) == JSON_MAP)
+		return error_set(err, REBUS_UNSUPPORTED, "config.json: quantization_config: %.40s, expected weights in f32, f16 or bf16",
+			method ? method : "bitsandbytes");
+	if (json_kind_of(json_get(config, "auto_map")) == JSON_MAP && (!type || !registry_find(type)))
+		return error_set(err, REBUS_UNSUPPORTED, "config.json: auto_map: %.60s is code in the folder, which is never run, expected a family rebus knows",
+			type ? type : "the model");
+	return REBUS_OK;
+}
+
 static rebus_status check_architecture(struct rebus_model *m, const family *f, rebus_error *err)
 {
 	m->architecture = json_text(json_at(json_get(m->config, "architectures"), 0), NULL);
@@ -97,6 +111,9 @@ static rebus_status find_family(const struct rebus_model *m, const char *path, c
 {
 	const char *built = timm_architecture(m->config), *type = json_text(json_get(m->config, "model_type"), NULL);
 	const family *f = built ? registry_builds(built) : type ? registry_find(type) : NULL;
+	rebus_status refused = refuse(m->config, err);
+	if (refused)
+		return refused;
 	if (built && !f)
 		return error_set(err, REBUS_UNSUPPORTED, "config.json: architecture: %.60s, expected one of timm's ViT, DeiT, FlexiViT or Swin", built);
 	if (!built && !type)

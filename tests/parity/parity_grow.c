@@ -227,6 +227,45 @@ static void sampling_checks(const fixture *f)
 		rebus_answer_free(all[i]);
 }
 
+/* Any piece of an answer as a stop ends it there, whole or across tokens; what is streamed is what is kept. */
+static void stop_text_checks(const fixture *f)
+{
+	static heard h;
+	rebus_ask_options o = rebus_ask_defaults();
+	o.max_tokens = 16;
+	o.ignore_eos = true;
+	rebus_answer *whole = ask(f, 0, 1, &o);
+	size_t n = whole ? strlen(rebus_answer_text(whole, 0)) : 0, count;
+	for (size_t from = 0; from < n; from += 3) {
+		char stop[8] = "", expected[4096];
+		size_t k = 1 + from % 5 < n - from ? 1 + from % 5 : n - from;
+		memcpy(stop, rebus_answer_text(whole, 0) + from, k);
+		const char *stops[] = {"never said \x01", stop};
+		const char *text = rebus_answer_text(whole, 0);
+		snprintf(expected, sizeof expected, "%.*s", (int)(strstr(text, stop) - text), text);
+		h = (heard){0};
+		o.stops = stops;
+		o.stop_count = COUNT_OF(stops);
+		o.on_text = hear;
+		o.user = &h;
+		o.log_probabilities = true;
+		rebus_answer *a = ask(f, 0, 1, &o);
+		if (a) {
+			size_t ids;
+			rebus_answer_ids(a, 0, &ids);
+			check(!strcmp(rebus_answer_text(a, 0), expected) && rebus_answer_end(a, 0) == REBUS_END_STOP, "%s: stop \"%s\": \"%s\", expected \"%s\"",
+				  f->name, stop, rebus_answer_text(a, 0), expected);
+			check(h.size[0] == strlen(expected) && !memcmp(h.text[0], expected, h.size[0]), "%s: stop \"%s\": other text streamed than kept", f->name, stop);
+			const float *chance = rebus_answer_log_probabilities(a, 0, &count);
+			check(count == ids && ids, "%s: %zu log-probabilities of %zu tokens", f->name, count, ids);
+			for (size_t c = 0; c < count; c++)
+				check(chance[c] <= 0 && chance[c] > -20, "%s: log-probability %g of the most likely token", f->name, (double)chance[c]);
+		}
+		rebus_answer_free(a);
+	}
+	rebus_answer_free(whole);
+}
+
 static void stream_checks(const fixture *f)
 {
 	static heard h;
@@ -307,6 +346,7 @@ void grow_checks(const char *name)
 		cache_checks(&f, MANY);
 		sampling_checks(&f);
 		stream_checks(&f);
+		stop_text_checks(&f);
 	}
 	fixture_close(&f);
 	if (generates) {
