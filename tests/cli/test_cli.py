@@ -202,6 +202,8 @@ def unknown_words(w):
     w.bad(2, "unknown option", "--json")
     w.bad(2, "nearest is --max-tokens", "ask", "--max-token", "3", "x")
     w.bad(2, "not an option of ask", "ask", "--label", "x", "y")
+    w.bad(2, "--precision", "classify", "-m", w.model("vit-fashion"), w.picture("vit-fashion", 0), "--precision", "int4")
+    w.bad(2, "--precision: not an option of tokens", "tokens", "--text", "a", "--precision", "bf16")
     w.bad(2, "no budget of patches", "classify", "-m", w.model("vit-fashion"), w.picture("vit-fashion", 0), "--max-patches", "16")
     w.bad(2, "--pair: expected right after", "trace", "--pair", "a", "-o", "o.safetensors")
     w.bad(2, "--pair: expected right after", "trace", "--text", "a", "--pair", "b", "--pair", "c", "-o", "o.safetensors")
