@@ -196,7 +196,7 @@ def help_of_every_command(w):
 @test
 def unknown_words(w):
     w.bad(2, "no command", )
-    for c in ("chat", "caption", "probe", "train", "lab", "serve", "convert", "pull"):
+    for c in ("chat", "caption", "probe", "lab", "serve", "convert", "pull"):
         w.bad(2, "unknown command.*expected one of ask", c)
     w.bad(2, "nearest is classify", "clasify", "a.png")
     w.bad(2, "unknown option", "--json")
@@ -208,7 +208,8 @@ def unknown_words(w):
     w.bad(2, "--pair: expected right after", "trace", "--pair", "a", "-o", "o.safetensors")
     w.bad(2, "--pair: expected right after", "trace", "--text", "a", "--pair", "b", "--pair", "c", "-o", "o.safetensors")
     w.bad(2, "no second segment", "trace", "-m", w.model("clip-fashion"), "--text", "a", "--pair", "b", "-o", "o.safetensors")
-    for o in ("--video", "--fps", "--patch-size"):
+    w.bad(2, "patches of one size", "trace", "--text", "a", "--patch-size", "2", "-o", "o.safetensors")
+    for o in ("--video", "--fps"):
         w.bad(2, f"{o}: .*version", "trace", "--text", "a", o, "2", "-o", "o.safetensors")
     w.bad(2, "unknown option", "trace", "--no\nline", "-o", "o.safetensors")
 
