@@ -25,7 +25,7 @@
  * plane is kept: vision_rgb lays it on white, which is what the processors do with a picture that still has it.
  *
  * Strictness follows Pillow: a file that ends inside the pixels is an error; damage that libjpeg bridges over is not; a PNG
- * whose checksums fail is an error, except in what follows the last pixel.
+ * whose checksums fail is an error, those of the pixels' chunks and of what follows excepted.
  *
  * Every file is untrusted. Sides and pixels are checked before anything is taken for them; `memory` bounds the planes and
  * what a library is known to take beside them, `scans` and `frames` bound the time.
@@ -104,6 +104,7 @@ rebus_status picture_frames_new(arena *a, const picture_source *in, int64_t coun
                                 picture_frames *out, rebus_error *err);
 int picture_exif(const uint8_t *tiff, size_t size); /* orientation in a TIFF header and its first directory; 0: none */
 int picture_xmp(const uint8_t *text, size_t size);  /* tiff:Orientation in an XMP packet; 0: none */
+int picture_png_orientation(arena *a, const picture_source *in); /* 0: none, -1: no memory */
 bool picture_starts(const uint8_t *bytes, size_t size, size_t at, const char *magic, size_t n);
 uint32_t picture_little(const uint8_t *p, int bytes); /* a little-endian number */
 /* Pillow's cmyk2rgb of one pixel; inverted: 255 is no ink, as Adobe's JPEGs have it */

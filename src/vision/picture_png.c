@@ -9,10 +9,9 @@
  * tRNS names one colour as transparent (grey, RGB) or gives the palette's first entries an alpha. Pillow compares the low
  * byte of the named value with the 8-bit pixel it has made, whatever the depth was (mode 1: zero or not zero); so do we.
  *
- * Chunks that say nothing about pixels or orientation (profiles, gamma, ...) are skipped without being parsed. All checksums
- * must hold up to the last pixel; after it chunks need only be whole. Orientation is in one of, the first that is there:
- *
- *   eXIf: EXIF     text "Raw profile type exif": "\nexif\n  length\n" and EXIF in hexadecimal     text "XML:com.adobe.xmp"
+ * Chunks that say nothing about pixels (text, profiles, gamma, ...) are skipped without being parsed; picture_png_text.c looks
+ * at those that state an orientation. Checksums must hold up to the pixels, and the pixels' stream has one of its own; as in
+ * Pillow those of the pixels' chunks do not matter, and after the last pixel chunks need only be whole.
  *
  * Errors come by longjmp to `jump`; everything that must survive it lives in `reader`.
  */
@@ -24,6 +23,8 @@
 
 #include <png.h>
 
+enum { NEAR = 8192 }; /* libpng reads pixels by so many bytes */
+
 typedef struct {
 	png_structp png;
 	png_infop info;
@@ -31,6 +32,7 @@ typedef struct {
 	size_t size, at;
 	jmp_buf jump;
 	bool dry, bad_data;
+	bool cut; /* the file ends in a chunk of pixels */
 	char text[128];
 	uint8_t *raw;     /* the row being read, or of an interlaced picture all rows */
 	png_uint_32 y;    /* its number */
@@ -65,6 +67,8 @@ static void warn(png_structp png, png_const_charp text)
 static void feed(png_structp png, png_bytep to, size_t n)
 {
 	reader *r = png_get_io_ptr(png);
+	if (r->cut && r->size - r->at < 2 * NEAR) /* so that the bytes before the end are used */
+		png_set_compression_buffer_size(png, 1);
 	if (n > r->size - r->at) {
 		r->dry = true;
 		png_error(png, "the file ends");
@@ -76,7 +80,8 @@ static void feed(png_structp png, png_bytep to, size_t n)
 /* 5-byte names: four letters and a NUL, one after the other */
 static void skip_chunks(png_structp png)
 {
-	static const png_byte names[] = "bKGD\0cHRM\0gAMA\0hIST\0iCCP\0oFFs\0pCAL\0pHYs\0sBIT\0sCAL\0sPLT\0sRGB\0tIME";
+	static const png_byte names[] = "bKGD\0cHRM\0eXIf\0gAMA\0hIST\0iCCP\0iTXt\0oFFs\0pCAL\0pHYs\0sBIT\0sCAL\0sPLT\0sRGB\0tEXt\0tIME\0"
+	                                "zTXt";
 	png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, 0);
 	png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, names, (int)(sizeof(names) / 5));
 }
@@ -241,62 +246,13 @@ static rebus_status read_picture(reader *r, arena *a, form *f, const picture_sou
 	png_set_packing(r->png);
 	png_set_interlace_handling(r->png);
 	png_read_update_info(r->png, r->info);
+	png_set_crc_action(r->png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
 	f->raw = png_get_rowbytes(r->png, r->info);
 	TRY(read_rows(r, a, f, name, p, err));
 	if (r->bad_data)
 		status = error_set(err, REBUS_FORMAT, "%s: PNG cannot be decoded: the pixels' checksum does not fit", name);
 done:
 	return status;
-}
-
-/* ImageMagick's way to keep EXIF where there was no chunk for it: three lines, then hexadecimal digits in lines. -1: no memory */
-static int raw_profile(arena *a, const char *text)
-{
-	int lines = 0, found = 0, half = -1;
-	size_t n = 0;
-	arena_mark here = arena_here(a);
-	uint8_t *bytes = arena_get(a, strlen(text) / 2 + 1, 1);
-	for (; bytes && *text; text++) {
-		static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-		lines += *text == '\n';
-		const char *digit = lines > 2 ? strchr(digits, *text) : NULL;
-		if (!digit)
-			continue;
-		int value = (int)(digit - digits) % 16;
-		if (half >= 0)
-			bytes[n++] = (uint8_t)(half << 4 | value);
-		half = half < 0 ? value : -1;
-	}
-	found = bytes ? picture_exif(bytes, n) : -1;
-	arena_release(a, here);
-	return found;
-}
-
-static int orientation_in(const reader *r, arena *a)
-{
-	png_bytep exif = NULL;
-	png_uint_32 n = 0;
-	png_textp text = NULL;
-	int found = 0, xmp = 0;
-	int count = png_get_text(r->png, r->info, &text, NULL);
-	bool has_exif = png_get_eXIf_1(r->png, r->info, &n, &exif) && exif;
-	if (has_exif)
-		found = picture_exif(exif, n);
-	for (int i = 0; i < count; i++) {
-		if (!has_exif && !strcmp(text[i].key, "Raw profile type exif"))
-			found = raw_profile(a, text[i].text);
-		if (!strcmp(text[i].key, "XML:com.adobe.xmp"))
-			xmp = picture_xmp((const uint8_t *)text[i].text, text[i].text_length ? text[i].text_length : text[i].itxt_length);
-	}
-	return found ? found : xmp;
-}
-
-/* What follows the last pixel may be missing or damaged; it is read because EXIF and text may stand there. */
-static int orientation_of(reader *r, arena *a)
-{
-	if (!setjmp(r->jump))
-		png_read_end(r->png, r->info);
-	return setjmp(r->jump) ? 0 : orientation_in(r, a);
 }
 
 /* Whether a chunk that begins after the last pixel (`from`) is cut off: the reference reads them all, up to a next frame. */
@@ -317,7 +273,7 @@ static bool tail_is_cut(const picture_source *in, size_t from)
 
 rebus_status picture_png(arena *a, const picture_source *in, picture *out, int *orientation, rebus_error *err)
 {
-	reader r = {.bytes = in->bytes, .size = in->size};
+	reader r = {.bytes = in->bytes, .size = in->size, .cut = tail_is_cut(in, 0)};
 	form f = {0};
 	picture p = {0};
 	if (setjmp(r.jump))
@@ -332,7 +288,7 @@ rebus_status picture_png(arena *a, const picture_source *in, picture *out, int *
 	if (!status && tail_is_cut(in, r.at))
 		status = error_set(err, REBUS_FORMAT, "%s: PNG ends inside a chunk, after %zu bytes", in->name, in->size);
 	if (!status) {
-		*orientation = orientation_of(&r, a);
+		*orientation = picture_png_orientation(a, in);
 		if (*orientation < 0)
 			status = error_memory(err, in->name);
 		else
