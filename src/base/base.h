@@ -188,7 +188,6 @@ void ahead_close(ahead *q); /* stopped and empty; NULL: nothing */
 /* ------------------------------------------------------------------------------------------------ processor (cpu.c) */
 /* avx512: F, BW, VL, DQ; avx512bf16: with VNNI and BF16 (Zen 4, Cooper Lake, Sapphire Rapids) */
 typedef enum { CPU_PORTABLE, CPU_AVX2, CPU_AVX512, CPU_AVX512BF16, CPU_NEON, CPU_LEVELS } cpu_level;
-bool cpu_has_dot(void); /* aarch64: the dot products of 8-bit numbers, which not every NEON has */
 cpu_level cpu_detect(void);                             /* the best level this processor and system have */
 bool cpu_parse(const char *name, cpu_level *out);       /* portable, avx2, avx512, avx512bf16, neon */
 const char *cpu_name(cpu_level level);

@@ -3,8 +3,6 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
-#elif defined(__aarch64__) && defined(__linux__)
-#include <sys/auxv.h>
 #endif
 #include <string.h>
 
@@ -42,15 +40,6 @@ cpu_level cpu_detect(void)
 	return CPU_NEON; /* part of every armv8-a */
 #else
 	return CPU_PORTABLE;
-#endif
-}
-
-bool cpu_has_dot(void)
-{
-#if defined(__aarch64__) && defined(__linux__)
-	return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
-#else
-	return false;
 #endif
 }
 

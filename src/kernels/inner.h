@@ -107,10 +107,9 @@ bool attend_finite_avx512(int64_t n, const float *x);
 void attend_softmax_neon(int64_t rows, float *s, float scale, const float *bias, const int32_t *lo, const int32_t *hi, float *m,
                          float *l, float *alpha);
 
-/* narrow_neon.c, narrow_neondot.c */
+/* narrow_neon.c */
 void narrow_tile_bf16_neon(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
 void narrow_tile_int8_neon(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
-void narrow_tile_int8_neondot(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
 void narrow_finish_neon(const tile_end *end);
 float narrow_largest_neon(int64_t n, const float *x);
 void narrow_to_int8_neon(int64_t n, const float *x, float factor, uint8_t *y);

@@ -1,6 +1,6 @@
 /*
  * narrow_neon.c - products of bfloat16 and of 8-bit numbers, the epilogue of packed products, and the roundings for NEON; see
- * narrow.c. Only what every armv8-a has; where the processor has its dot products, those of narrow_neondot.c do INT8.
+ * narrow.c. Only what every armv8-a has: no dot products.
  *
  *   BF16  both halves of a word widen by a shift or a mask; two multiply-adds of f32 a word
  *   INT8  signed bytes times signed bytes give 16 bits, of which pairs are added into 32 (smull, sadalp). The activations are
@@ -123,10 +123,7 @@ void narrow_tile_bf16_neon(int64_t m, int64_t words, const void *a, int64_t row_
 
 void narrow_tile_int8_neon(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
 {
-	if (cpu_has_dot())
-		narrow_tile_int8_neondot(m, words, a, row_step, panel, c, ldc, add);
-	else
-		tile_all(PRECISION_INT8, m, (tile_call){a, panel, c, 4 * row_step, words, 4 * ldc, add});
+	tile_all(PRECISION_INT8, m, (tile_call){a, panel, c, 4 * row_step, words, 4 * ldc, add});
 }
 
 /* ------------------------------------------------------------------------------------------------ the epilogue */
