@@ -292,7 +292,8 @@ rebus_status vision_resize(arena *a, const kernels *k, const picture *in, int64_
 		*out = *in;
 		return REBUS_OK;
 	}
-	TRY(check(in, width, height, filter, backend, vertical_first, err));
+	if (across || down)
+		TRY(check(in, width, height, filter, backend, vertical_first, err));
 	vision_window all = {0, 0, (int32_t)width, (int32_t)height};
 	part = part ? part : &all;
 	result.width = part->width;

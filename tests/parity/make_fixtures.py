@@ -513,7 +513,11 @@ def timm_pixels(g, names, **data):
     return torch.stack([pipe(picture(n).convert("RGB")) for n in names])
 
 
-def timm_vit(name, form, seed, architecture, big=(), patch=0, dtype=torch.float32, about={}, labels=None, names=("shapes.png", "photo.jpg", "clear.png"), **args):
+WAYS = {"bicubic": dict(interpolation="bicubic", antialias=False), "bilinear": dict(interpolation="bilinear", antialias=False),
+        "antialias": dict(interpolation="bicubic", antialias=True)}
+
+
+def timm_vit(name, form, seed, architecture, big=(), patch=0, ways=None, dtype=torch.float32, about={}, labels=None, names=("shapes.png", "photo.jpg", "clear.png"), **args):
     """Sizes that the class takes only when told so (dynamic_img_size), patches that timm resamples before loading."""
     g = Golden(name, form)
     args = dict(dict(embed_dim=32, depth=2, num_heads=2), **args)
@@ -523,7 +527,7 @@ def timm_vit(name, form, seed, architecture, big=(), patch=0, dtype=torch.float3
     model = timm.create_model(architecture, **dict(args, img_size=size, patch_size=new, dynamic_img_size=True)).eval()
     state["patch_embed.proj.weight"] = timm.layers.resample_patch_embed(state["patch_embed.proj.weight"], new)
     own, stored, learned = [size[i] // old[i] for i in (0, 1)], state["pos_embed"], 0 if model.no_embed_class else model.num_prefix_tokens
-    place = lambda h, w: timm.layers.resample_abs_pos_embed(stored, [h // new[0], w // new[1]], own, learned)
+    place = lambda h, w, **how: timm.layers.resample_abs_pos_embed(stored, [h // new[0], w // new[1]], own, learned, **how)
     model.load_state_dict(dict(state, pos_embed=place(*size)))
     pieces = [{"image": n} for n in names]
     with torch.no_grad():
@@ -532,6 +536,12 @@ def timm_vit(name, form, seed, architecture, big=(), patch=0, dtype=torch.float3
             other = timm.create_model(architecture, **dict(args, img_size=(h, w), patch_size=new)).eval()
             other.load_state_dict(dict(state, pos_embed=place(h, w)))
             g.case(f"{h}x{w}", pieces[:2], height=h, width=w, tensors=timm_see(other, timm_pixels(g, names[:2], input_size=(3, h, w))))
+        for way, how in (WAYS if ways else {}).items():
+            h, w = ways
+            other = timm.create_model(architecture, **dict(args, img_size=(h, w), patch_size=new)).eval()
+            other.load_state_dict(dict(state, pos_embed=place(h, w, **how)))
+            seen = timm_see(other, timm_pixels(g, names[:1], input_size=(3, h, w)))
+            g.case(way, pieces[:1], height=h, width=w, positions=way, tensors={"last_hidden_state": seen["last_hidden_state"]})
     return g, model
 
 
@@ -1058,7 +1068,7 @@ FIXTURES = {
 
 # seeds of their own, whatever comes above
 TIMM = {
-    "flexivit": lambda n, s: timm_vit(n, "timm", s, "flexivit_small", [(32, 56)], 8, torch.bfloat16, img_size=48, patch_size=12, num_classes=5)[0],
+    "flexivit": lambda n, s: timm_vit(n, "timm", s, "flexivit_small", [(32, 56)], 8, (24, 72), torch.bfloat16, img_size=48, patch_size=12, num_classes=5)[0],
     "flexivit-train": lambda n, s: encoder_train(n, "timm", s, flexivit, (30, 18), rate=0.02),
     "timm-deit": lambda n, s: timm_vit(n, "timm", s, "deit_tiny_distilled_patch16_224", [(16, 40)], dtype=torch.float16, img_size=32, patch_size=8, num_classes=5,
         about=dict(interpolation="lanczos"), labels=["ant", "bee", "cow", "dog", "elk"])[0],

@@ -128,7 +128,7 @@ rebus_prompt *fixture_prompt(const fixture *f, size_t i, const char *positions)
 	options.height = (int32_t)height;
 	options.width = (int32_t)width;
 	options.max_patches = (int32_t)patches;
-	options.positions = positions;
+	options.positions = positions ? positions : json_text(json_get(o, "positions"), NULL);
 	options.seed_given = json_int(json_get(o, "mask_seed"), &seed);
 	options.mask_seed = (uint64_t)seed;
 	options.mask_given = json_real(json_get(o, "mask_ratio"), &options.mask_ratio);
