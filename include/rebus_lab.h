@@ -106,6 +106,25 @@ REBUS_API rebus_status rebus_index_finish(rebus_index_writer *writer, rebus_erro
 REBUS_API void rebus_index_abandon(rebus_index_writer *writer);                         /* frees it; PATH.part stays if it has rows */
 REBUS_API const char *rebus_index_have(const rebus_index_writer *writer, size_t row);  /* the name of a row kept from before; NULL past the last */
 
+/* ------------------------------------------------------------------------------------------------ attention */
+/*
+ * Where a tower looks: for the one picture of a prompt, "attentions.N" [1, heads, rows, rows] of the layer asked for or of all,
+ * and "map" [patch rows, patch columns]: the class token's row of that layer and head (towers without one: the mean of all
+ * rows), or the attention of all layers rolled out (Abnar & Zuidema 2020). A pooling probe is one more layer. UNSUPPORTED for
+ * towers with windows.
+ */
+typedef struct rebus_attention_options {
+	int32_t layer; /* from 0; -1: rolled out, the default */
+	int32_t head;  /* from 0; -1: the mean of all, the default */
+	uint8_t reserved[64];
+} rebus_attention_options;
+REBUS_API rebus_attention_options rebus_attention_defaults(void);
+REBUS_API rebus_status rebus_attention(rebus_session *session, rebus_prompt *prompt, const rebus_attention_options *options, rebus_tensors **out,
+                                       rebus_error *err);
+/* The map drawn over the picture as the model saw it. */
+REBUS_API rebus_status rebus_attention_png(rebus_session *session, rebus_prompt *prompt, const rebus_attention_options *options, const char *path,
+                                           rebus_error *err);
+
 /* ------------------------------------------------------------------------------------------------ tar files */
 /* The regular files in a tar file (ustar, pax, GNU; not compressed), where they lie in the mapped file. */
 typedef struct rebus_tar rebus_tar;

@@ -53,13 +53,14 @@ typedef struct cli_list {
 
 /* What the command line says. Numbers are -1 where nothing was said; texts are NULL then. */
 typedef struct cli_request {
-	const char *model, *cpu, *load, *precision, *batch, *inputs, *out, *files, *positions, *backend, *plain, *batching, *labels_file, *templates_file, *store;
+	const char *model, *cpu, *load, *precision, *batch, *inputs, *out, *files, *positions, *backend, *plain;
+	const char *batching, *labels_file, *templates_file, *store, *attention;
 	cli_list pieces; /* cli_piece, in the order given */
 	cli_list labels, templates, stops; /* const char * */
 	cli_list biases; /* rebus_token_bias */
 	cli_list settings; /* cli_setting: options of a recipe, in the order given */
-	bool json, quiet, raw, bare, hidden_states, ignore_eos, logprobs, stats, profile, weights, restart, help;
-	int64_t threads, height, width, patch, max_patches, max_tokens, top, top_k, seed, mask_seed, repeat, copies, batch_size, batch_tokens;
+	bool rollout, json, quiet, raw, bare, hidden_states, ignore_eos, logprobs, stats, profile, weights, restart, help;
+	int64_t threads, height, width, patch, max_patches, max_tokens, top, top_k, seed, mask_seed, repeat, copies, batch_size, batch_tokens, layer, head;
 	double temperature, mask_ratio, top_p, min_p, repetition, presence, frequency;
 } cli_request;
 
@@ -159,6 +160,8 @@ rebus_status cli_ahead_open(const cli_engine *e, const cli_request *r, rebus_ahe
 rebus_status cli_prompt_new(const cli_engine *e, const cli_request *r, rebus_prompt **out, rebus_error *err);
 rebus_status cli_prompt_add(rebus_prompt *p, const cli_piece *piece, rebus_error *err);
 /* The prompt that the options give: pieces, then the plain text. */
+/* Draws what --attention asks for, of the one picture that the options give. */
+rebus_status cli_attention(const cli_engine *e, const cli_request *r, rebus_error *err);
 rebus_status cli_prompt_from(const cli_engine *e, const cli_request *r, rebus_prompt **out, rebus_error *err);
 /* Fails with MISUSE unless there is an input: pieces, a plain text, or a batch and neither. */
 rebus_status cli_check_input(const char *command, const cli_request *r, rebus_error *err);

@@ -150,7 +150,9 @@ static rebus_status run(const cli_request *r, rebus_error *err)
 		return cli_error(err, REBUS_MISUSE, "classify: no pictures, expected FILE... (rebus classify --help)");
 	CLI_TRY(cli_inputs(r, &pieces, &texts, err));
 	CLI_TRY(cli_engine_open(&e, &cli_classify, r, true, err));
-	status = classify_all(&e, r, &pieces, err);
+	status = cli_attention(&e, r, err);
+	if (!status)
+		status = classify_all(&e, r, &pieces, err);
 	if (!status)
 		cli_engine_warn(&e, r);
 	cli_engine_close(&e);

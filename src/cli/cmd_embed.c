@@ -361,13 +361,15 @@ static rebus_status run(const cli_request *r, rebus_error *err)
 		return cli_error(err, REBUS_MISUSE, "embed: nothing to work on, expected FILE... or --text STRING (rebus embed --help)");
 	if (r->store && !r->out)
 		return cli_error(err, REBUS_MISUSE, "--store: no file to store in, expected -o OUT.npy or OUT.safetensors");
-	if (!r->out && !r->json)
+	if (!r->out && !r->json && !r->attention)
 		return cli_error(err, REBUS_MISUSE, "embed: no output, expected -o OUT.npy, OUT.safetensors or OUT.jsonl, or --json");
 	if (r->out)
 		CLI_TRY(cli_check_out(r->out, err));
 	CLI_TRY(cli_engine_open(&e, &cli_embed, r, true, err));
 	cli_sources_open(&m.sources, r);
-	status = embed_all(&m, err);
+	status = cli_attention(&e, r, err);
+	if (!status && (r->out || r->json))
+		status = embed_all(&m, err);
 	if (!status)
 		cli_engine_warn(&e, r);
 	cli_engine_close(&e);

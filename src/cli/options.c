@@ -79,6 +79,11 @@ static const option table[] = {
 	 "tokens of one run at most, unless one input has more; 0: no bound (default: 8192)"},
 	{"--batch-tokens", 0, WHOLE, CLI_BENCH, FIELD(batch_tokens), "N", 0, 1e9,
 	 "tokens of one run at most, unless one input has more; 0: no bound (default: 0)"},
+	{"--attention", 0, WORD, CLI_EMBED | CLI_CLASSIFY, FIELD(attention), "OUT.png", 0, 0,
+	 "also draw where the model looks, over its one picture: rolled out over all layers, or of --layer (and --head)"},
+	{"--layer", 0, WHOLE, CLI_EMBED | CLI_CLASSIFY, FIELD(layer), "L", 0, 999, "the layer of --attention, from 0"},
+	{"--head", 0, WHOLE, CLI_EMBED | CLI_CLASSIFY, FIELD(head), "H", 0, 9999, "the head of --layer, from 0 (default: the mean of all)"},
+	{"--rollout", 0, FLAG, CLI_EMBED | CLI_CLASSIFY, FIELD(rollout), NULL, 0, 0, "attention rolled out over all layers (the default without --layer)"},
 	{"--raw", 0, FLAG, PROMPTS, FIELD(raw), NULL, 0, 0,
 	 "no chat template: texts are joined with nothing between, pictures stand where the texts hold the model's placeholder, or "
 	 "in order"},
@@ -384,7 +389,7 @@ rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_re
 	rebus_status status = REBUS_OK;
 	bool options = true;
 	*out = (cli_request){.threads = -1, .height = -1, .width = -1, .patch = -1, .max_patches = -1, .max_tokens = -1, .top = -1,
-	                     .top_k = -1, .seed = -1, .mask_seed = -1, .repeat = -1, .copies = -1, .batch_size = -1, .batch_tokens = -1,
+	                     .top_k = -1, .seed = -1, .mask_seed = -1, .repeat = -1, .copies = -1, .batch_size = -1, .batch_tokens = -1, .layer = -1, .head = -1,
 	                     .temperature = -1, .mask_ratio = -1, .top_p = -1, .min_p = -1, .repetition = -1};
 	for (int i = 0; i < argc && !status; i++) {
 		char name[64];

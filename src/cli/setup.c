@@ -210,6 +210,32 @@ done:
 	return status;
 }
 
+rebus_status cli_attention(const cli_engine *e, const cli_request *r, rebus_error *err)
+{
+	rebus_status status;
+	rebus_prompt *p = NULL;
+	rebus_attention_options o = rebus_attention_defaults();
+	o.layer = (int32_t)r->layer;
+	o.head = (int32_t)r->head;
+	if (!r->attention) {
+		return r->layer < 0 && r->head < 0 && !r->rollout
+		           ? REBUS_OK
+		           : cli_error(err, REBUS_MISUSE, "--layer, --head, --rollout: nothing to draw, expected --attention OUT.png");
+	}
+	const cli_piece *piece = r->pieces.items;
+	if (r->pieces.count != 1 || !piece->picture || r->files || r->batch)
+		return cli_error(err, REBUS_MISUSE, "--attention: expected one picture on the command line and nothing else");
+	if (r->rollout && (r->layer >= 0 || r->head >= 0))
+		return cli_error(err, REBUS_MISUSE, "--rollout: goes over all layers and heads, expected no --layer and no --head");
+	CLI_TRY(cli_check_out(r->attention, err));
+	CLI_TRY(cli_prompt_new(e, r, &p, err));
+	CLI_TRY(cli_prompt_add(p, piece, err));
+	CLI_TRY(rebus_attention_png(e->session, p, &o, r->attention, err));
+done:
+	rebus_prompt_free(p);
+	return status;
+}
+
 rebus_status cli_check_input(const char *command, const cli_request *r, rebus_error *err)
 {
 	bool single = r->pieces.count || (r->plain && !strcmp(command, "ask"));

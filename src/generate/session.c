@@ -83,6 +83,16 @@ static void forget(void *user, const void *data, size_t size)
 	safetensors_forget(user, data, size);
 }
 
+static void keep_scores(graph *g)
+{
+	for (node_id id = 1; id <= graph_count(g); id++)
+		for (int i = 0; i < 2 && graph_node(g, id)->op == &op_attend; i++) {
+			node_id x = graph_node(g, id)->in[i];
+			graph_keep(g, x);
+			graph_keep(g, graph_node(g, x)->view_of);
+		}
+}
+
 static rebus_status build(rebus_session *s, const rebus_allocator *from, net *n, net_part part, net_size size, net_wants wants, rebus_error *err)
 {
 	rebus_status status = net_new(n, from, size, wants, err);
@@ -99,6 +109,8 @@ static rebus_status build(rebus_session *s, const rebus_allocator *from, net *n,
 	status = graph_check(n->g, err);
 	if (status)
 		net_free(n);
+	else if (wants.scores)
+		keep_scores(n->g);
 	return status;
 }
 

@@ -50,6 +50,7 @@ typedef struct net_wants {
 	bool all;    /* every named output (trace), not only what the task needs */
 	bool hidden; /* hidden states of every layer too */
 	bool train;  /* parameters get gradients; no cache */
+	bool scores; /* queries and keys of every attention stay, so that its probabilities can be made again */
 } net_wants;
 
 typedef struct net {

@@ -77,6 +77,9 @@ rebus_status vision_rgb(arena *a, const picture *in, picture *out, rebus_error *
 /* Mirrors or turns in place as EXIF orientation 2 ... 8 asks; any other value changes nothing. Scratch comes from a. */
 rebus_status vision_orient(arena *a, picture *p, int orientation, rebus_error *err);
 
+/* Three planes of 8 bits to a PNG file, in place whole or not at all. */
+rebus_status vision_png_write(const char *path, const picture *p, rebus_error *err);
+
 /* ------------------------------------------------------------------------------------------------ inside src/vision */
 typedef struct picture_source {
 	const uint8_t *bytes;

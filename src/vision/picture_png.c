@@ -1,5 +1,5 @@
 /*
- * picture_png.c - PNG by libpng. The only file that includes png.h.
+ * picture_png.c - PNG by libpng, which only this file and png_write.c know.
  *
  * libpng only undoes compression, filters and interlacing; samples are turned into 8-bit planes here, by Pillow's rules,
  * which are not libpng's (see the table in picture.h). Colour type and depth give a row's raw form:

@@ -546,6 +546,28 @@ def classify_with_templates(w):
     w.bad(1, "cannot be opened", "classify", "-m", clip, files[0], "--labels", "nowhere.txt")
 
 
+@test
+def attention_pictures(w):
+    vit, clip, out = w.model("vit-fashion"), w.model("clip-fashion"), w.fresh(".png")
+    picture = w.picture("vit-fashion", 1)
+    seen = set()
+    for command, how in ((["classify", "-m", vit], []), (["classify", "-m", vit], ["--rollout"]), (["classify", "-m", vit], ["--layer", "0", "--head", "2"]),
+                         (["classify", "-m", vit], ["--layer", "5"]), (["embed", "-m", clip], ["--layer", "3"])):
+        w.good(*command, picture, "--attention", out, *how)
+        data = read(out)
+        check(data[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">IIBB", data[16:26]) == (448, 448, 8, 2), f"{how}: no RGB picture of 448 x 448")
+        seen.add(data)
+        w.good("classify", "-m", vit, out)  # readable
+    same(len(seen), 4, "different pictures (rolled out is the default)")
+    os.unlink(out)
+    for words, how in (("expected 0 to 5", ["--layer", "6"]), ("expected 0 to 2", ["--layer", "1", "--head", "3"]), ("without a layer", ["--head", "1"]), ("no --layer", ["--rollout", "--layer", "1"])):
+        w.bad(2, words, "classify", "-m", vit, picture, "--attention", out, *how)
+    w.bad(2, "one picture", "classify", "-m", vit, picture, picture, "--attention", out)
+    w.bad(2, "nothing to draw", "classify", "-m", vit, picture, "--layer", "1")
+    w.bad(1, "no folder", "classify", "-m", vit, picture, "--attention", w.path("nowhere/a.png"))
+    check(not os.path.exists(out), "a picture is left")
+
+
 # ------------------------------------------------------------------------------------------------ embed, search
 @test
 def embed_three_kinds(w):
