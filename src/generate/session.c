@@ -130,7 +130,8 @@ static rebus_status make(rebus_session *s, run_net *r, net_part part, net_size s
 	return status;
 }
 
-/* Runs that need more of this and then more of that would have it made again each time: it is made for both, if there is room. */
+/* Runs that need more of this and then more of that would have it made again each time: it is made for both, if the session's
+ * limit allows. */
 rebus_status session_net(rebus_session *s, net_part part, net_size need, net_wants wants, rebus_error *err)
 {
 	run_net *r = part == NET_VISION ? &s->vision : part == NET_ENCODER ? &s->encoder : &s->text;
@@ -139,9 +140,8 @@ rebus_status session_net(rebus_session *s, net_part part, net_size need, net_wan
 	net_size both = need;
 	bool wider = r->p && !memcmp(&r->n.wants, &wants, sizeof wants) && net_size_join(&both, &r->n.size);
 	net_drop(s, r);
-	if (wider && !make(s, r, part, both, wants, err))
-		return REBUS_OK;
-	return make(s, r, part, need, wants, err);
+	rebus_status status = wider ? make(s, r, part, both, wants, err) : REBUS_LIMIT;
+	return status == REBUS_LIMIT ? make(s, r, part, need, wants, err) : status;
 }
 
 bool session_output(const run_net *r, const char *name, plan_rows *out, output_kind *kind)
