@@ -154,7 +154,6 @@ static const option table[] = {
 static const char *const later[][2] = {
 	{"--video", "no model of this version takes videos, expected --image"},
 	{"--fps", "no model of this version takes videos, expected --image"},
-	{"--patch-size", "no model of this version has patches of varying size, expected --size"},
 };
 
 size_t cli_distance(const char *a, const char *b)
