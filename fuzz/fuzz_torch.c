@@ -12,8 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void put(buf *b, uint64_t v, int bytes)
 {
-	for (int i = 0; i < bytes; i++)
-		buf_add(b, (const char[]){(char)(v >> 8 * i)}, 1);
+	for (int i = 0; i < bytes; i++, v >>= 8)
+		buf_add(b, (const char[]){(char)v}, 1);
 }
 
 static const char *const names[] = {"a/data.pkl", "a/data/0", "a/data/1"};

@@ -240,7 +240,7 @@ static void test_shards(void **state)
 	(void)state;
 	rebus_error err;
 	assert_int_equal(folder_open(NULL, LOAD_MAP, &err), REBUS_IO);
-	assert_has(err.text, "expected model.safetensors or");
+	assert_has(err.text, "expected model.safetensors, pytorch_model.bin or");
 	shard_write("1.safetensors", "{" T("a", "U8", "[2]", 0, 2) "," T("b", "U8", "[2]", 2, 4) "}", 4);
 	shard_write("2.safetensors", "{" T("c", "U8", "[2]", 0, 2) "}", 2);
 	shard_write("3.safetensors", "{" T("a", "U8", "[2]", 0, 2) "}", 2);
