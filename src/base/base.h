@@ -50,6 +50,8 @@ size_t size_round(size_t n, size_t to); /* up to a multiple; the caller knows it
 int64_t int_min(int64_t a, int64_t b);
 int64_t int_max(int64_t a, int64_t b);
 int64_t ceil_div(int64_t a, int64_t b);
+/* SplitMix64's finaliser (Steele, Lea & Flood 2014): every drawn number is this of where it is drawn. */
+uint64_t bits_mix(uint64_t x);
 
 /* Asks the system to back what lies in [memory, memory + size) with large pages: fewer faults when it is first written. For
  * memory that is written as a whole and kept. */

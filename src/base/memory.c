@@ -61,6 +61,14 @@ int64_t ceil_div(int64_t a, int64_t b)
 	return (a + b - 1) / b;
 }
 
+uint64_t bits_mix(uint64_t x)
+{
+	x += 0x9E3779B97F4A7C15u;
+	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
+	x = (x ^ x >> 27) * 0x94D049BB133111EBu;
+	return x ^ x >> 31;
+}
+
 static void *aligned_get(void *user, size_t size)
 {
 	(void)user;

@@ -5,18 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t mix(uint64_t x)
-{
-	x += 0x9E3779B97F4A7C15u;
-	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
-	x = (x ^ x >> 27) * 0x94D049BB133111EBu;
-	return x ^ x >> 31;
-}
-
 /* In [0, 1). */
 static double uniform(uint64_t seed, int64_t sequence, int64_t step)
 {
-	return (double)(mix(mix(mix(seed) ^ (uint64_t)sequence) ^ (uint64_t)step) >> 11) * 0x1p-53;
+	return (double)(bits_mix(bits_mix(bits_mix(seed) ^ (uint64_t)sequence) ^ (uint64_t)step) >> 11) * 0x1p-53;
 }
 
 static int32_t largest(const float *x, int64_t n)

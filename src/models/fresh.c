@@ -28,17 +28,9 @@ typedef struct making {
 } making;
 
 /* ------------------------------------------------------------------------------------------------ values */
-static uint64_t mix(uint64_t x)
-{
-	x += 0x9E3779B97F4A7C15u;
-	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
-	x = (x ^ x >> 27) * 0x94D049BB133111EBu;
-	return x ^ x >> 31;
-}
-
 static double unit(uint64_t seed, uint64_t i)
 {
-	return (double)(mix(mix(seed) ^ i) >> 11) * 0x1p-53;
+	return (double)(bits_mix(bits_mix(seed) ^ i) >> 11) * 0x1p-53;
 }
 
 /* Box and Muller; what lies beyond two deviations is drawn again. */
@@ -93,7 +85,7 @@ static rebus_status fill(making *x, tensor_out *t, weight_kind kind, bool plus_o
 		return error_memory(x->err, t->name);
 	uint64_t seed = x->seed;
 	for (const char *p = t->name; *p; p++)
-		seed = mix(seed ^ (uint8_t)*p);
+		seed = bits_mix(seed ^ (uint8_t)*p);
 	double value = constant(x, t->name, kind, plus_one);
 	for (size_t i = 0; i < n; i++)
 		data[i] = (float)(isnan(value) ? x->deviation * cut_normal(seed, i) : value);

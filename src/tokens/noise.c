@@ -1,17 +1,9 @@
 /* noise.c - see noise.h. */
 #include "tokens/noise.h"
 
-static uint64_t mix(uint64_t x)
-{
-	x += 0x9E3779B97F4A7C15u;
-	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
-	x = (x ^ x >> 27) * 0x94D049BB133111EBu;
-	return x ^ x >> 31;
-}
-
 float tokens_noise(uint64_t seed, uint64_t sequence, uint64_t place)
 {
-	return (float)(mix(mix(mix(seed) ^ sequence) ^ place) >> 40) * 0x1p-24f;
+	return (float)(bits_mix(bits_mix(bits_mix(seed) ^ sequence) ^ place) >> 40) * 0x1p-24f;
 }
 
 static bool before(const float *noise, int32_t a, int32_t b)

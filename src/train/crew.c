@@ -1,4 +1,4 @@
-/* crew.c - see crew.h. The mixing function is SplitMix64's (Steele, Lea & Flood 2014). */
+/* crew.c - see crew.h. */
 #include "train/crew.h"
 
 #include <math.h>
@@ -25,17 +25,9 @@ void crew_run(const rebus_runner *team, int64_t tasks, crew_work work, void *arg
 	team->run(team->user, take, &c);
 }
 
-static uint64_t mix(uint64_t x)
-{
-	x += 0x9E3779B97F4A7C15u;
-	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
-	x = (x ^ x >> 27) * 0x94D049BB133111EBu;
-	return x ^ x >> 31;
-}
-
 uint64_t random_bits(uint64_t seed, random_what what, uint64_t at, uint64_t number)
 {
-	return mix(mix(mix(mix(seed) ^ (uint64_t)what) ^ at) ^ number);
+	return bits_mix(bits_mix(bits_mix(bits_mix(seed) ^ (uint64_t)what) ^ at) ^ number);
 }
 
 double random_unit(uint64_t seed, random_what what, uint64_t at, uint64_t number)

@@ -23,6 +23,9 @@ static rebus_status check(const trainer *t, rebus_error *err)
 {
 	if (!(t->m->self.f->abilities & REBUS_GENERATES))
 		return error_set(err, REBUS_MISUSE, "objective answer: a %s model does not generate", t->m->self.f->model_type);
+	if (t->m->self.f->build_encoder)
+		return error_set(err, REBUS_UNSUPPORTED, "objective answer: a %s model has an encoder beside its text model, which is not trained yet",
+			t->m->self.f->model_type);
 	return REBUS_OK;
 }
 
