@@ -81,10 +81,10 @@ static rebus_status open_model(trainer *t, const char *cpu, rebus_error *err)
 	o.copy = true;
 	o.trainable = true;
 	TRY(weights && state ? REBUS_OK : error_memory(err, "training"));
-	TRY(make_folder(r->out, err));
 	if (r->init && !(file_exists(weights) && file_exists(state)))
 		TRY(fresh_folder(r->init, r->out, (uint64_t)r->seed, err));
 	TRY(rebus_model_open(r->model ? r->model : r->out, &o, &t->m, err));
+	TRY(make_folder(r->out, err)); /* not before something is known to be there to train */
 done:
 	return status;
 }

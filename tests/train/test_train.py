@@ -202,7 +202,9 @@ def one_line_each(w):
     with open(w.path("train-images"), "rb") as f:
         cut = f.read(5000)
     fails(1, ["ends after"], data=f"idx:{w.write('cut', cut)},{w.path('train-labels.gz')}")
-    fails(1, ["config.json"], init=w.folder)
+    fails(1, ["config.json"], init=w.folder, out=w.path("none"))
+    fails(1, ["is a file"], init=w.path("train-images"), out=w.path("none"))
+    check(not os.path.exists(w.path("none")), "a folder is left where nothing could be trained")
     fails(1, ["is a file"], out=w.write("file", b""))
 
 
