@@ -1,0 +1,268 @@
+"""runs - how one run of a measured table is done; see measure.
+
+A run is a dictionary with a key, a kind and what the kind needs:
+
+    train     a small ViT from new weights on Fashion-MNIST          config, options, positions, pictures, seed
+    score     a trained ViT on other pictures, or otherwise read     of (a train run), pictures
+    classify  a trained folder at another size or patch size         model or of, options, side, count
+    bench     rebus bench                                            model, options, batch
+    json      any command of rebus that prints JSON                  command
+
+and gives a dictionary of numbers. Pictures are the test or training set with places exchanged, by blocks of side B:
+
+    plain         as they are
+    fixed:B       one permutation of blocks, the same for all pictures
+    each:B        another permutation of blocks for each picture
+    reverse:B     the last block first
+    columns:B     blocks column by column instead of row by row
+
+Positions are what the table of a ViT holds before training: `learned` as initialised, trained; else frozen: `none` zeros, `random` as
+initialised, `sin1` a sinusoid of the order (Vaswani et al. 2017), `sin2` half the width a sinusoid of the row, half of the column.
+"""
+import gzip
+import json
+import math
+import os
+import random
+import shutil
+import struct
+import subprocess
+import time
+import zlib
+
+SET = "/usr/share/datasets/fashion-mnist"
+SMALL = {"hidden_size": 64, "num_hidden_layers": 4, "intermediate_size": 128, "num_attention_heads": 2, "pooler_output_size": 64,
+         "patch_size": 4}
+
+
+def call(command, options):
+    line = [options.rebus if word == "rebus" else word for word in command]
+    result = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    if result.returncode != 0:
+        raise SystemExit(f"measure: {' '.join(command)}: exit code {result.returncode}: {result.stderr.strip()[-400:]}")
+    return result.stdout
+
+
+def read_safetensors(path):
+    with open(path, "rb") as f:
+        size = struct.unpack("<Q", f.read(8))[0]
+        return json.loads(f.read(size)), bytearray(f.read())
+
+
+def write_safetensors(path, header, data):
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + data)
+
+
+def sinusoid(place, width):
+    half = width // 2
+    angles = [place / 10000 ** (i / half) for i in range(half)]
+    return [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
+
+
+def set_positions(folder, kind):
+    """Overwrites the position table of a ViT folder; row 0 belongs to the class token."""
+    path = os.path.join(folder, "model.safetensors")
+    header, data = read_safetensors(path)
+    entry = next(v for k, v in header.items() if k.endswith("position_embeddings"))
+    _, rows, width = entry["shape"]
+    side = math.isqrt(rows - 1)
+    table = []
+    for row in range(rows):
+        if kind == "none" or row == 0:
+            table += [0.0] * width
+        elif kind == "sin1":
+            table += [0.1 * x for x in sinusoid(row, width)]
+        elif kind == "sin2":
+            y, x = divmod(row - 1, side)
+            table += [0.1 * v for v in sinusoid(y, width // 2) + sinusoid(x, width // 2)]
+    if kind != "random":
+        begin, end = entry["data_offsets"]
+        data[begin:end] = struct.pack(f"<{len(table)}f", *table)
+    write_safetensors(path, header, data)
+
+
+def block_order(kind, side, r):
+    name, block = kind.split(":")
+    across = 28 // int(block)
+    order = list(range(across * across))
+    if name == "reverse":
+        order.reverse()
+    elif name == "columns":
+        order = [x * across + y for y in range(across) for x in range(across)]
+    else:
+        r.shuffle(order)
+    return order, int(block), across
+
+
+def permute(picture, order, block, across):
+    out = bytearray(784)
+    for to, source in enumerate(order):
+        ty, tx, sy, sx = to // across * block, to % across * block, source // across * block, source % across * block
+        for y in range(block):
+            out[(ty + y) * 28 + tx:(ty + y) * 28 + tx + block] = picture[(sy + y) * 28 + sx:(sy + y) * 28 + sx + block]
+    return out
+
+
+def pictures(which, kind, scratch):
+    """idx:IMAGES,LABELS of the set `which` (train or t10k), with places exchanged as `kind` says."""
+    images, labels = (f"{SET}/{which}-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1"))
+    if kind == "plain":
+        return f"idx:{images},{labels}"
+    path = os.path.join(scratch, f"{which}-{kind.replace(':', '-')}.idx")
+    if not os.path.exists(path):
+        with gzip.open(images) as f:
+            data = f.read()
+        r = random.Random(9)
+        order, block, across = block_order(kind, 28, r)
+        out = bytearray(data[:16])
+        for at in range(16, len(data), 784):
+            if kind.startswith("each") and at > 16:
+                r.shuffle(order)
+            out += permute(data[at:at + 784], order, block, across)
+        with open(path + ".tmp", "wb") as f:
+            f.write(out)
+        os.replace(path + ".tmp", path)
+    return f"idx:{path},{labels}"
+
+
+def init_folder(run, scratch):
+    folder = os.path.join(scratch, "init-" + run["key"].replace("/", "-"))
+    if os.path.isdir(folder):
+        shutil.rmtree(folder)
+    shutil.copytree("recipes/vit-fashion", folder)
+    path = os.path.join(folder, "config.json")
+    with open(path) as f:
+        config = json.load(f)
+    config.update(SMALL)
+    config.update(run.get("config", {}))
+    with open(path, "w") as f:
+        json.dump(config, f, indent=1)
+    return folder
+
+
+def read_log(folder):
+    with open(os.path.join(folder, "log.jsonl")) as f:
+        lines = [json.loads(line) for line in f]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    norms = [line["norm"] for line in lines if "norm" in line]
+    jumps = [b - a for a, b in zip(losses, losses[1:])]
+    rises = [j for j in jumps if j > 0]
+    scores = [line["score"] for line in lines if "score" in line]
+    return {"accuracy": scores[-1], "loss": losses[-1], "norm_max": max(norms), "norm_mean": sum(norms) / len(norms),
+            "rise": sum(rises) / len(losses)}
+
+
+def trained(run, options, scratch):
+    """Trains what the run says unless scratch has it; gives its folder, seconds and commands."""
+    out = os.path.join(scratch, "trained-" + run["key"].replace("/", "-"))
+    note = os.path.join(out, "measured.json")
+    if os.path.exists(note):
+        with open(note) as f:
+            known = json.load(f)
+        return out, known["seconds"], known["commands"]
+    init, positions = init_folder(run, scratch), run.get("positions", "learned")
+    steps = 20 if options.smoke else run.get("steps", 500)
+    kind = run.get("pictures", "plain")
+    command = ["rebus", "train", "--init", init, "--data", pictures("train", kind, scratch), "--evaluation", pictures("t10k", kind, scratch),
+               "--out", out, "--steps", str(steps), "--batch", "64", "--rate", "1e-3", "--warmup", "50", "--log-every", "1",
+               "--seed", str(run.get("seed", 0)), "-t", str(options.threads), "-q"] + run.get("options", [])
+    commands = []
+    if positions != "learned":
+        fresh = os.path.join(scratch, "fresh")
+        shutil.rmtree(fresh, ignore_errors=True)
+        first = command[:command.index("--out") + 1] + [fresh, "--steps", "1", "--batch", "1", "--rate", "0"]
+        first += ["--seed", str(run.get("seed", 0)), "-q"]
+        first[first.index("--evaluation"):first.index("--evaluation") + 2] = []
+        call(first, options)
+        commands.append(first)
+        set_positions(fresh, positions)
+        for name in ("log.jsonl", "state.safetensors"):
+            os.remove(os.path.join(fresh, name))
+        command[2:4] = ["--model", fresh, "--freeze", "position_embeddings"]
+    begin = time.monotonic()
+    call(command, options)
+    seconds = time.monotonic() - begin
+    commands.append(command)
+    with open(note, "w") as f:
+        json.dump({"seconds": seconds, "commands": commands}, f)
+    return out, seconds, commands
+
+
+def do_train(run, options, scratch):
+    out, seconds, commands = trained(run, options, scratch)
+    values = read_log(out)
+    values["seconds"] = seconds
+    return values, commands
+
+
+def do_score(run, options, scratch):
+    """One step at rate 0 changes nothing; what it evaluates on is other pictures."""
+    model, _, commands = trained(run["of"], options, scratch)
+    out = os.path.join(scratch, "scored")
+    shutil.rmtree(out, ignore_errors=True)
+    command = ["rebus", "train", "--model", model, "--data", pictures("train", "plain", scratch), "--evaluation",
+               pictures("t10k", run["pictures"], scratch), "--out", out, "--steps", "1", "--batch", "1", "--rate", "0",
+               "-t", str(options.threads), "-q"] + run.get("options", [])
+    call(command, options)
+    return read_log(out), commands + [command]
+
+
+def png(picture, side):
+    rows = b"".join(b"\0" + bytes(picture[y * side:(y + 1) * side]) for y in range(side))
+    chunks = [(b"IHDR", struct.pack(">2I5B", side, side, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+
+
+def png_files(count, scratch):
+    folder = os.path.join(scratch, f"png-{count}")
+    names = os.path.join(folder, "names.txt")
+    with gzip.open(f"{SET}/t10k-labels-idx1-ubyte.gz") as f:
+        labels = list(f.read()[8:8 + count])
+    if not os.path.exists(names):
+        os.makedirs(folder, exist_ok=True)
+        with gzip.open(f"{SET}/t10k-images-idx3-ubyte.gz") as f:
+            data = f.read()[16:]
+        for i in range(count):
+            with open(os.path.join(folder, f"{i:05}.png"), "wb") as f:
+                f.write(png(data[i * 784:(i + 1) * 784], 28))
+        with open(names, "w") as f:
+            f.writelines(os.path.join(folder, f"{i:05}.png") + "\n" for i in range(count))
+    return names, labels
+
+
+def do_classify(run, options, scratch):
+    count = 50 if options.smoke else run.get("count", 2000)
+    names, labels = png_files(count, scratch)
+    commands, model = [], run.get("model")
+    if "of" in run:
+        model, _, commands = trained(run["of"], options, scratch)
+    with open(os.path.join(model, "config.json")) as f:
+        config = json.load(f)
+    numbers = {name: int(i) for i, name in (config.get("id2label") or config.get("label_names")).items()}
+    command = ["rebus", "classify", "-m", model, "--files-from", names, "--top", "1", "--json", "-t", str(options.threads), "-q"]
+    command += run.get("options", [])
+    begin = time.monotonic()
+    lines = call(command, options).splitlines()
+    seconds = time.monotonic() - begin
+    answers = [numbers[json.loads(line)["labels"][0]] for line in lines]
+    return {"accuracy": sum(a == b for a, b in zip(answers, labels)) / count, "seconds": seconds}, commands + [command]
+
+
+def walk(value, path):
+    for step in path.split("."):
+        value = value[int(step)] if step.lstrip("-").isdigit() else value[step]
+    return value
+
+
+def do_json(run, options, scratch):
+    command = run["command"] + (["-t", str(options.threads)] if "-t" not in run["command"] else [])
+    value = json.loads(call(command, options).splitlines()[0])
+    return {name: walk(value, path) for name, path in run["numbers"].items()}, [command]
+
+
+def do(run, options, scratch):
+    values, commands = {"train": do_train, "score": do_score, "classify": do_classify, "json": do_json}[run["kind"]](run, options, scratch)
+    return values, [" ".join(c).replace(scratch, "SCRATCH") for c in commands]

@@ -1,0 +1,115 @@
+"""tables - the measured tables of the handbook, as data; see measure and runs.py."""
+
+SEEDS = (0, 1, 2)
+TABLES = {}
+
+
+def run(kind, key, **rest):
+    return dict(kind=kind, key=key, **rest)
+
+
+def cell(take, *runs, digits=1, times=1):
+    return {"take": take, "runs": list(runs), "digits": digits, "times": times}
+
+
+def missing(what):
+    return {"missing": what}
+
+
+def percent(*runs):
+    return cell("accuracy", *runs, digits=1, times=100)
+
+
+def table(name, chapter, columns, rows):
+    TABLES[name] = {"chapter": chapter, "columns": columns, "rows": [{"labels": labels, "cells": cells} for labels, cells in rows]}
+
+
+def vit(key, seed, **rest):
+    return run("train", f"{key}/seed-{seed}", seed=seed, **rest)
+
+
+def vits(key, **rest):
+    return [vit(key, seed, **rest) for seed in SEEDS]
+
+
+BASE = vits("patch-4")
+
+
+def number(key, command, **numbers):
+    return run("json", key, command=command, numbers=numbers)
+
+
+def bench(key, *options):
+    return number(key, ["rebus", "bench", *options, "--repeat", "9", "--json"], ms="parts.0.ms.median", tokens="parts.0.tokens",
+                  padded="parts.0.tokens_with_padding", rate="parts.0.pictures_per_second", flops="parts.0.flops",
+                  batches="parts.0.batches", planned="parts.0.planned_bytes")
+
+
+# 09: what a patch size costs and gives, all else equal.
+def patch_row(side):
+    runs = BASE if side == 4 else vits(f"patch-{side}", config={"patch_size": side})
+    return [f"{side}", f"{(28 // side) ** 2}"], [percent(*runs), cell("loss", *runs, digits=2), cell("seconds", *runs, digits=0)]
+
+
+table("patch-size", "09-vit-paper-fixed-patch-analysis.md",
+      ["patch", "patches a picture", "right, % (3 seeds, least to most)", "last training loss", "seconds"],
+      [patch_row(side) for side in (14, 7, 4, 2)])
+
+# 09: arithmetic and time of one picture by side, patch 4.
+table("cost-by-side", "09-vit-paper-fixed-patch-analysis.md", ["side, pixels", "tokens", "MFLOP", "ms a picture", "planned memory, KB"],
+      [([f"{side}"], [cell("tokens", b, digits=0), cell("flops", b, times=1e-6), cell("ms", b, digits=2), cell("planned", b, times=1e-3, digits=0)])
+       for side in (28, 56, 112, 224)
+       for b in [bench(f"side-{side}", "-m", "models/vit-fashion", "--size", f"{side}x{side}")]])
+
+# 05 and 03: what the table of positions is.
+POSITIONS = {kind: vits(f"positions-{kind}", positions=kind) for kind in ("none", "random", "sin1", "sin2")}
+POSITIONS["learned"] = BASE
+
+
+def position_row(label, kind):
+    runs = POSITIONS[kind]
+    return [label], [percent(*runs), cell("loss", *runs, digits=2)]
+
+
+table("learned-positions", "05-learned-positional-encodings.md", ["table", "right, % (3 seeds, least to most)", "last training loss"],
+      [position_row("none: zeros, frozen", "none"), position_row("random, frozen", "random"), position_row("learned from random", "learned")])
+table("positions-2d", "03-2d-positional-encoding.md", ["table", "right, % (3 seeds, least to most)", "last training loss"],
+      [position_row("none", "none"), position_row("sinusoid of the order (1-D), frozen", "sin1"),
+       position_row("sinusoids of row and column (2-D), frozen", "sin2"), position_row("learned, one row a place", "learned")])
+
+
+# 10: the same trained models on pictures whose blocks change places.
+def order_row(label, kind):
+    return [label], [percent(*[run("score", f"{m['key']}/{kind}", of=m, pictures=kind) for m in POSITIONS[p]]) for p in ("learned", "none")]
+
+
+table("patch-order", "10-token-sequence-order-importance.md", ["test pictures", "learned positions, % right", "no positions, % right"],
+      [order_row("as trained", "plain"), order_row("patches in reverse order", "reverse:4"), order_row("patches column by column", "columns:4"),
+       order_row("one permutation of patches for all", "fixed:4"), order_row("a permutation for each picture", "each:4"),
+       order_row("a permutation of 2 x 2 blocks, inside patches too", "each:2")])
+
+
+def shuffled_row(label, kind):
+    return [label], [percent(*(BASE if kind == "plain" else vits("trained-" + kind.replace(":", "-"), pictures=kind)))]
+
+
+table("trained-on-order", "10-token-sequence-order-importance.md", ["trained and tested on", "learned positions, % right (3 seeds, least to most)"],
+      [shuffled_row("pictures as they are", "plain"), shuffled_row("one permutation of 4 x 4 patches for all", "fixed:4"),
+       shuffled_row("one permutation of 2 x 2 blocks for all", "fixed:2"), shuffled_row("one permutation of pixels for all", "fixed:1"),
+       shuffled_row("a permutation of patches for each picture", "each:4")])
+
+
+# 07: a size the model was not trained at.
+def resize_row(side):
+    return [f"{side}", f"{(side // 4) ** 2}"], [
+        percent(run("classify", f"{how}-{side}", model="models/vit-fashion", options=["--size", f"{side}x{side}", "--resample-positions", how]))
+        for how in ("bicubic", "bilinear", "antialias")]
+
+
+table("resample-positions", "07-patch-size-consistency-stability.md", ["side, pixels", "patches", "bicubic, % right", "bilinear", "antialias"],
+      [resize_row(side) for side in (20, 24, 28, 32, 40, 56, 84)])
+
+table("first-steps", "07-patch-size-consistency-stability.md",
+      ["patch", "largest gradient norm", "mean gradient norm", "loss rises a step, mean"],
+      [([f"{side}"], [cell("norm_max", *runs), cell("norm_mean", *runs, digits=2), cell("rise", *runs, digits=4)])
+       for side in (14, 7, 4, 2) for runs in [BASE if side == 4 else vits(f"patch-{side}", config={"patch_size": side})]])
