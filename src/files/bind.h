@@ -51,19 +51,22 @@ typedef struct weight_row {
 	const char *names;
 	int32_t at; /* offset of the weight, in the layer's struct if names holds {i} */
 	weight_kind kind;
-	int32_t out, in; /* WEIGHT_DIM, WEIGHT_ANY, or 0: one */
+	int32_t out, in; /* WEIGHT_DIM, 0: one, or what the configuration of this component does not say: WEIGHT_ANY, _TOWER, _WORDS */
 	int32_t part;    /* 0, 1, 2 */
 	int32_t upto;    /* WEIGHT_DIM: with {i}, of so many layers only; 0: of all */
 	int32_t when;    /* WEIGHT_IF: the row counts only if that flag is set; 0: always */
 	int32_t third;   /* 1, 2, 3: only these rows of a tensor that stacks three alike, such as query, key and value; 0: all */
 	bool optional;   /* absent: the weight keeps parts == 0; a bias: passed over if its matrix is absent */
 	bool plus_one;   /* VECTOR: the file has w - 1 (Gemma's norms) */
-	/* For new weights: sides of 1 before and after what out and in say; an optional one is made where the architecture's name ends so */
+	/* For new weights: sides of 1 before and after what out and in say; an optional one is made where the
+	 * architecture's name ends so ('|' separates alternatives) */
 	int32_t lead, trail;
+	int32_t times; /* WEIGHT_DIM: `in` so many times, as that many things are joined; 0: once */
 	const char *only;
 } weight_row;
 
-enum { WEIGHT_ANY = -1 };
+/* Sides that are not compared. New weights have there: as many as the model has labels; the width of its tower, of its text model. */
+enum { WEIGHT_ANY = -1, WEIGHT_TOWER = -2, WEIGHT_WORDS = -3 };
 #define WEIGHT_AT(s, m) _Generic(&((s *)0)->m, weight *: (int32_t)offsetof(s, m))
 #define WEIGHT_DIM(s, m) _Generic(&((s *)0)->m, int64_t *: (int32_t)offsetof(s, m) + 1) /* the value of a config's field */
 #define WEIGHT_IF(s, m) _Generic(&((s *)0)->m, bool *: (int32_t)offsetof(s, m) + 1)

@@ -51,6 +51,9 @@ static const field fields[] = {
 #define V(m) WEIGHT_AT(bert_weights, m)
 #define D(m) WEIGHT_DIM(bert_config, m)
 #define L(m) WEIGHT_AT(block_weights, m)
+/* The classes that have them, for new weights. */
+#define BERT_POOLS "BertModel|ForSequenceClassification|ForMultipleChoice|ForNextSentencePrediction|ForPreTraining"
+#define BERT_PREDICTS "ForMaskedLM|ForPreTraining"
 #define LAYER "{p}encoder.layer.{i}."
 #define NORM(name, at_w, at_b, ...)                                                                                        \
 	WEIGHT_ROW(VECTOR, name "LayerNorm.weight|" name "LayerNorm.gamma", at_w, .out = D(hidden), __VA_ARGS__),          \
@@ -75,16 +78,17 @@ static const weight_row rows[] = {
 	WEIGHT_ROW(LINEAR, LAYER "output.dense.weight", L(down), .out = D(hidden), .in = D(mlp)),
 	WEIGHT_ROW(BIAS, LAYER "output.dense.bias", L(down), .out = D(hidden)),
 	NORM(LAYER "output.", L(norm2), L(norm2_bias), .optional = false),
-	WEIGHT_ROW(LINEAR, "{p}pooler.dense.weight", V(pooler), .out = D(hidden), .in = D(hidden), .optional = true),
-	WEIGHT_ROW(BIAS, "{p}pooler.dense.bias", V(pooler), .out = D(hidden), .optional = true),
-	WEIGHT_ROW(LINEAR, "cls.predictions.transform.dense.weight", V(transform), .out = D(hidden), .in = D(hidden), .optional = true),
-	WEIGHT_ROW(BIAS, "cls.predictions.transform.dense.bias", V(transform), .out = D(hidden), .optional = true),
-	NORM("cls.predictions.transform.", V(transform_norm), V(transform_norm_bias), .optional = true),
-	WEIGHT_ROW(LINEAR, "cls.predictions.decoder.weight", V(head), .out = D(vocabulary), .in = D(hidden), .optional = true),
-	WEIGHT_ROW(BIAS, "cls.predictions.decoder.bias|cls.predictions.bias", V(head), .out = D(vocabulary), .optional = true),
-	WEIGHT_ROW(BIAS, "cls.predictions.decoder.bias|cls.predictions.bias", V(table), .out = D(vocabulary), .optional = true),
-	WEIGHT_ROW(LINEAR, "classifier.weight", V(classifier), .out = WEIGHT_ANY, .in = D(hidden), .optional = true),
-	WEIGHT_ROW(BIAS, "classifier.bias", V(classifier), .out = WEIGHT_ANY, .optional = true),
+	WEIGHT_ROW(LINEAR, "{p}pooler.dense.weight", V(pooler), .out = D(hidden), .in = D(hidden), .optional = true, .only = BERT_POOLS),
+	WEIGHT_ROW(BIAS, "{p}pooler.dense.bias", V(pooler), .out = D(hidden), .optional = true, .only = BERT_POOLS),
+	WEIGHT_ROW(LINEAR, "cls.predictions.transform.dense.weight", V(transform), .out = D(hidden), .in = D(hidden), .optional = true, .only = BERT_PREDICTS),
+	WEIGHT_ROW(BIAS, "cls.predictions.transform.dense.bias", V(transform), .out = D(hidden), .optional = true, .only = BERT_PREDICTS),
+	NORM("cls.predictions.transform.", V(transform_norm), V(transform_norm_bias), .optional = true, .only = BERT_PREDICTS),
+	WEIGHT_ROW(LINEAR, "cls.predictions.decoder.weight", V(head), .out = D(vocabulary), .in = D(hidden), .optional = true, .only = BERT_PREDICTS),
+	WEIGHT_ROW(BIAS, "cls.predictions.bias|cls.predictions.decoder.bias", V(head), .out = D(vocabulary), .optional = true, .only = BERT_PREDICTS),
+	WEIGHT_ROW(BIAS, "cls.predictions.bias|cls.predictions.decoder.bias", V(table), .out = D(vocabulary), .optional = true, .only = BERT_PREDICTS),
+	WEIGHT_ROW(LINEAR, "classifier.weight", V(classifier),
+		.out = WEIGHT_ANY, .in = D(hidden), .optional = true, .only = "ForSequenceClassification|ForTokenClassification"),
+	WEIGHT_ROW(BIAS, "classifier.bias", V(classifier), .out = WEIGHT_ANY, .optional = true, .only = "ForSequenceClassification|ForTokenClassification"),
 };
 
 static rebus_status derive(arena *a, void *config, rebus_error *err)
@@ -194,6 +198,7 @@ const family family_bert = {
 	.weights_size = sizeof(bert_weights),
 	.layers_at = offsetof(bert_weights, layers),
 	.layer_count_at = offsetof(bert_config, layers),
+	.width_at = offsetof(bert_config, hidden),
 	.rows = rows,
 	.row_count = COUNT_OF(rows),
 	.derive = derive,

@@ -112,6 +112,7 @@ const family family_clip_vision = {
 	.weights_size = sizeof(clip_tower_weights),
 	.layers_at = offsetof(clip_tower_weights, layers),
 	.layer_count_at = offsetof(clip_tower_config, layers),
+	.width_at = offsetof(clip_tower_config, hidden),
 	.rows = tower_rows,
 	.row_count = COUNT_OF(tower_rows),
 	.derive = tower_derive,
@@ -186,6 +187,7 @@ const family family_clip_text = {
 	.weights_size = sizeof(clip_text_weights),
 	.layers_at = offsetof(clip_text_weights, layers),
 	.layer_count_at = offsetof(clip_text_config, layers),
+	.width_at = offsetof(clip_text_config, hidden),
 	.rows = text_rows,
 	.row_count = COUNT_OF(text_rows),
 	.derive = text_derive,
@@ -202,8 +204,8 @@ static const field fields[] = {
 #define V(m) WEIGHT_AT(clip_weights, m)
 #define D(m) WEIGHT_DIM(clip_config, m)
 static const weight_row rows[] = {
-	WEIGHT_ROW(LINEAR, "visual_projection.weight", V(picture_projection), .out = D(projection), .in = WEIGHT_ANY),
-	WEIGHT_ROW(LINEAR, "text_projection.weight", V(text_projection), .out = D(projection), .in = WEIGHT_ANY),
+	WEIGHT_ROW(LINEAR, "visual_projection.weight", V(picture_projection), .out = D(projection), .in = WEIGHT_TOWER),
+	WEIGHT_ROW(LINEAR, "text_projection.weight", V(text_projection), .out = D(projection), .in = WEIGHT_WORDS),
 	WEIGHT_ROW(SCALAR, "logit_scale", V(scale)),
 };
 

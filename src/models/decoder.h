@@ -93,8 +93,8 @@ void decoder_build(net *n, const struct rebus_model *m);
 	.model_type = (type), .architectures = (classes), .abilities = REBUS_READS_TEXT | REBUS_GENERATES, .prefixes = "model.|", \
 	.ignored = decoder_ignored, .config_size = sizeof(config), .fields = (field_table), .field_count = COUNT_OF(field_table), \
 	.weights_size = sizeof(decoder_weights), .layers_at = offsetof(decoder_weights, layers),                          \
-	.layer_count_at = offsetof(decoder_config, layers), .rows = (weight_table), .row_count = COUNT_OF(weight_table),  \
-	.derive = (derive_), .words = decoder_words, .text_embedding = decoder_embedding, .text_layers = decoder_layers,  \
+	.layer_count_at = offsetof(decoder_config, layers), .width_at = offsetof(decoder_config, hidden), .rows = (weight_table), \
+	.row_count = COUNT_OF(weight_table), .derive = (derive_), .words = decoder_words, .text_embedding = decoder_embedding, .text_layers = decoder_layers,  \
 	.build_text = decoder_build, .text_pick = PICK_LAST
 extern const char *const decoder_ignored[];
 

@@ -179,6 +179,7 @@ static pick_rule vision_pick(const struct rebus_model *m)
 	.weights_size = sizeof(dinov2_weights),                                                                              \
 	.layers_at = offsetof(dinov2_weights, layers),                                                                       \
 	.layer_count_at = offsetof(dinov2_config, layers),                                                                   \
+	.width_at = offsetof(dinov2_config, hidden),                                                                         \
 	.rows = rows,                                                                                                        \
 	.row_count = COUNT_OF(rows),                                                                                         \
 	.tower = tower,                                                                                                      \

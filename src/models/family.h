@@ -88,6 +88,7 @@ struct family {
 	size_t weights_size, layers_at;   /* layers_at: offset of the block_weights pointer in the weights, SIZE_MAX: none */
 	size_t layer_size;                /* of a layer's struct; 0: block_weights */
 	size_t layer_count_at;            /* offset of the int64_t in the configuration */
+	size_t width_at;                  /* the same, of how wide the rows are that leave the last block */
 	const weight_row *rows;
 	size_t row_count;
 	sub_config vision, text;

@@ -94,17 +94,26 @@ static rebus_status fill(making *x, tensor_out *t, weight_kind kind, bool plus_o
 }
 
 /* ------------------------------------------------------------------------------------------------ tensors */
+static int64_t width(const component *c)
+{
+	int64_t v;
+	memcpy(&v, (const char *)c->config + c->f->width_at, sizeof v);
+	return v;
+}
+
 static int64_t side(const making *x, const void *config, int32_t where)
 {
 	int64_t v = 1;
 	if (where > 0)
 		memcpy(&v, (const char *)config + where - 1, sizeof v);
+	if (where == WEIGHT_TOWER || where == WEIGHT_WORDS)
+		return width(where == WEIGHT_TOWER ? &x->m->vision : &x->m->text);
 	return where < 0 ? x->m->label_count : v;
 }
 
 static void shape(const making *x, const component *c, const weight_row *row, tensor_out *t)
 {
-	int64_t out = side(x, c->config, row->out), in = side(x, c->config, row->in);
+	int64_t out = side(x, c->config, row->out) * (row->third ? 3 : 1), in = side(x, c->config, row->in) * side(x, c->config, row->times);
 	for (int32_t i = 0; i < row->lead; i++)
 		t->shape[t->rank++] = 1;
 	if (row->kind == WEIGHT_SCALAR)
@@ -127,15 +136,29 @@ static void shape(const making *x, const component *c, const weight_row *row, te
 		t->shape[t->rank++] = 1;
 }
 
+/* one: endings, '|' separated; NULL: none */
+static bool ends_with_one(const char *text, const char *one)
+{
+	size_t n = strlen(text);
+	for (const char *p = one; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL) {
+		size_t k = strcspn(p, "|");
+		if (n >= k && !strncmp(text + n - k, p, k))
+			return true;
+	}
+	return false;
+}
+
 static bool belongs(const making *x, const component *c, const weight_row *row)
 {
 	bool there = true, tied = false;
 	if (row->when)
 		memcpy(&there, (const char *)c->config + row->when - 1, sizeof there);
+	bool bert = strstr(row->names, "cls.predictions.decoder.weight") != NULL;
+	tied = bert; /* unless it says otherwise */
 	json_flag(json_get(x->m->config, "tie_word_embeddings"), &tied);
-	if (tied && strstr(row->names, "lm_head"))
+	if (tied && (bert || strstr(row->names, "lm_head")))
 		return false;
-	return there && (!row->optional || (row->only && x->m->architecture && ends(x->m->architecture, row->only)));
+	return there && (!row->optional || (x->m->architecture && ends_with_one(x->m->architecture, row->only)));
 }
 
 /* The first of a row's names. */

@@ -128,6 +128,7 @@ const family family_gpt2 = {
 	.weights_size = sizeof(gpt2_weights),
 	.layers_at = offsetof(gpt2_weights, layers),
 	.layer_count_at = offsetof(gpt2_config, layers),
+	.width_at = offsetof(gpt2_config, hidden),
 	.rows = rows,
 	.row_count = COUNT_OF(rows),
 	.derive = derive,

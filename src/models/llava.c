@@ -16,7 +16,7 @@ typedef struct llava_config {
 	int_list feature_layers;
 	const char *strategy;
 	act_kind act;
-	int64_t image_token;
+	int64_t image_token, joined; /* joined: how many feature layers */
 	bool biased;
 } llava_config;
 
@@ -35,10 +35,11 @@ static const field fields[] = {
 #define V(m) WEIGHT_AT(llava_weights, m)
 #define BIASED WEIGHT_IF(llava_config, biased)
 static const weight_row rows[] = {
-	WEIGHT_ROW(LINEAR, "{p}multi_modal_projector.linear_1.weight", V(first), .out = WEIGHT_ANY, .in = WEIGHT_ANY),
-	WEIGHT_ROW(BIAS, "{p}multi_modal_projector.linear_1.bias", V(first), .out = WEIGHT_ANY, .when = BIASED),
-	WEIGHT_ROW(LINEAR, "{p}multi_modal_projector.linear_2.weight", V(second), .out = WEIGHT_ANY, .in = WEIGHT_ANY),
-	WEIGHT_ROW(BIAS, "{p}multi_modal_projector.linear_2.bias", V(second), .out = WEIGHT_ANY, .when = BIASED),
+	WEIGHT_ROW(LINEAR, "{p}multi_modal_projector.linear_1.weight", V(first), .out = WEIGHT_WORDS, .in = WEIGHT_TOWER,
+		.times = WEIGHT_DIM(llava_config, joined)),
+	WEIGHT_ROW(BIAS, "{p}multi_modal_projector.linear_1.bias", V(first), .out = WEIGHT_WORDS, .when = BIASED),
+	WEIGHT_ROW(LINEAR, "{p}multi_modal_projector.linear_2.weight", V(second), .out = WEIGHT_WORDS, .in = WEIGHT_WORDS),
+	WEIGHT_ROW(BIAS, "{p}multi_modal_projector.linear_2.bias", V(second), .out = WEIGHT_WORDS, .when = BIASED),
 };
 
 static rebus_status derive(arena *a, void *config, rebus_error *err)
@@ -57,6 +58,7 @@ static rebus_status derive(arena *a, void *config, rebus_error *err)
 		*penultimate = -2;
 		c->feature_layers = (int_list){1, penultimate};
 	}
+	c->joined = c->feature_layers.count;
 	return REBUS_OK;
 }
 

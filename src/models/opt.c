@@ -147,6 +147,7 @@ const family family_opt = {
 	.weights_size = sizeof(opt_weights),
 	.layers_at = offsetof(opt_weights, layers),
 	.layer_count_at = offsetof(opt_config, layers),
+	.width_at = offsetof(opt_config, hidden),
 	.rows = rows,
 	.row_count = COUNT_OF(rows),
 	.derive = derive,

@@ -224,8 +224,8 @@ static void text_layers(net *n, const component *part, const char *name, node_id
 
 /* ------------------------------------------------------------------------------------------------ building */
 static const weight_row rows[] = {
-	WEIGHT_ROW(SCALAR, "logit_scale", WEIGHT_AT(siglip_weights, scale)),
-	WEIGHT_ROW(SCALAR, "logit_bias", WEIGHT_AT(siglip_weights, bias)),
+	WEIGHT_ROW(SCALAR, "logit_scale", WEIGHT_AT(siglip_weights, scale), .lead = 1),
+	WEIGHT_ROW(SCALAR, "logit_bias", WEIGHT_AT(siglip_weights, bias), .lead = 1),
 };
 
 /* A tower alone names its outputs without saying which it is, and gives what it pools as it is. */
@@ -304,6 +304,7 @@ static const char *const ignored[] = {"*.position_ids", NULL};
 	.weights_size = sizeof(siglip_tower_weights),                                                                      \
 	.layers_at = offsetof(siglip_tower_weights, layers),                                                               \
 	.layer_count_at = offsetof(siglip_tower_config, layers),                                                           \
+	.width_at = offsetof(siglip_tower_config, hidden),                                                                 \
 	.rows = tower_rows,                                                                                                \
 	.row_count = COUNT_OF(tower_rows),                                                                                 \
 	.tower = tower,                                                                                                    \
@@ -343,6 +344,7 @@ const family family_siglip2_vision = {
 	.weights_size = sizeof(siglip_text_weights),                                                                       \
 	.layers_at = offsetof(siglip_text_weights, layers),                                                                \
 	.layer_count_at = offsetof(siglip_text_config, layers),                                                            \
+	.width_at = offsetof(siglip_text_config, hidden),                                                                  \
 	.rows = text_rows,                                                                                                 \
 	.row_count = COUNT_OF(text_rows),                                                                                  \
 	.derive = text_derive,                                                                                             \

@@ -23,7 +23,7 @@
 static const double TORCH_EPS = 1e-5;
 
 typedef struct swin_stage_config {
-	int64_t hidden, depth, heads, mlp, entries, pieces, next, merge_norm;
+	int64_t hidden, depth, heads, mlp, entries, pieces, axes, table_hidden, next, merge_norm;
 	bool first_version, second_version, merges, qkv_bias, key_bias;
 	window_options o;
 } swin_stage_config;
@@ -100,9 +100,9 @@ static const weight_row stage_rows[] = {
 	WEIGHT_ROW(BIAS, SELF "value.bias", L(qkv), .out = D(hidden), .part = 2, .when = IF(qkv_bias)),
 	WEIGHT_ROW(TABLE, SELF "relative_position_bias_table", L(table), .out = D(entries), .in = D(heads), .when = IF(first_version)),
 	WEIGHT_ROW(VECTOR, SELF "logit_scale", L(table_scale), .out = D(heads), .when = IF(second_version), .trail = 2),
-	WEIGHT_ROW(LINEAR, SELF "continuous_position_bias_mlp.0.weight", L(table_up), .out = WEIGHT_ANY, .in = WEIGHT_ANY, .when = IF(second_version)),
-	WEIGHT_ROW(BIAS, SELF "continuous_position_bias_mlp.0.bias", L(table_up), .out = WEIGHT_ANY, .when = IF(second_version)),
-	WEIGHT_ROW(LINEAR, SELF "continuous_position_bias_mlp.2.weight", L(table_down), .out = D(heads), .in = WEIGHT_ANY, .when = IF(second_version)),
+	WEIGHT_ROW(LINEAR, SELF "continuous_position_bias_mlp.0.weight", L(table_up), .out = D(table_hidden), .in = D(axes), .when = IF(second_version)),
+	WEIGHT_ROW(BIAS, SELF "continuous_position_bias_mlp.0.bias", L(table_up), .out = D(table_hidden), .when = IF(second_version)),
+	WEIGHT_ROW(LINEAR, SELF "continuous_position_bias_mlp.2.weight", L(table_down), .out = D(heads), .in = D(table_hidden), .when = IF(second_version)),
 	WEIGHT_ROW(LINEAR, LAYER "attention.output.dense.weight", L(out), .out = D(hidden), .in = D(hidden)),
 	WEIGHT_ROW(BIAS, LAYER "attention.output.dense.bias", L(out), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, LAYER "layernorm_after.weight", L(norm2), .out = D(hidden)),
@@ -137,7 +137,8 @@ static void derive_window(swin_config *c, int32_t i)
 static rebus_status derive_stage(swin_config *c, int32_t i, rebus_error *err)
 {
 	swin_stage_config *s = &c->stage[i];
-	*s = (swin_stage_config){.hidden = c->embed << i, .depth = c->depths.at[i], .heads = c->heads.at[i], .first_version = !c->second_version,
+	*s = (swin_stage_config){.hidden = c->embed << i, .depth = c->depths.at[i], .heads = c->heads.at[i], .axes = 2, .table_hidden = 512,
+		.first_version = !c->second_version,
 		.second_version = c->second_version, .merges = i + 1 < c->depths.count, .qkv_bias = c->qkv_bias, .key_bias = c->qkv_bias && !c->second_version};
 	if (s->hidden % s->heads || s->hidden / s->heads > 512)
 		return error_set(err, REBUS_FORMAT,

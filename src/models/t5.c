@@ -197,6 +197,7 @@ const family family_t5 = {
 	.layers_at = offsetof(t5_weights, layers),
 	.layer_size = sizeof(t5_layer),
 	.layer_count_at = offsetof(t5_config, deepest),
+	.width_at = offsetof(t5_config, hidden),
 	.rows = rows,
 	.row_count = COUNT_OF(rows),
 	.derive = derive,

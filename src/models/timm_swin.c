@@ -19,7 +19,7 @@
 static const double EPS = 1e-5;
 
 typedef struct timm_stage_config {
-	int64_t hidden, depth, heads, mlp, entries, pieces, qkv, merge_norm;
+	int64_t hidden, depth, heads, mlp, entries, pieces, axes, table_hidden, qkv, merge_norm;
 	bool first_version, second_version, merges, qkv_bias, fused_bias, own_bias;
 	window_options o;
 } timm_stage_config;
@@ -95,10 +95,10 @@ static const weight_row stage_rows[] = {
 	WEIGHT_ROW(BIAS, BLOCK "attn.q_bias", L(qkv), .out = D(hidden), IF(own_bias)),
 	WEIGHT_ROW(BIAS, BLOCK "attn.v_bias", L(qkv), .out = D(hidden), .part = 2, IF(own_bias)),
 	WEIGHT_ROW(TABLE, BLOCK "attn.relative_position_bias_table", L(table), .out = D(entries), .in = D(heads), IF(first_version)),
-	WEIGHT_ROW(VECTOR, BLOCK "attn.logit_scale", L(table_scale), .out = D(heads), IF(second_version)),
-	WEIGHT_ROW(LINEAR, BLOCK "attn.cpb_mlp.0.weight", L(table_up), .out = WEIGHT_ANY, .in = WEIGHT_ANY, IF(second_version)),
-	WEIGHT_ROW(BIAS, BLOCK "attn.cpb_mlp.0.bias", L(table_up), .out = WEIGHT_ANY, IF(second_version)),
-	WEIGHT_ROW(LINEAR, BLOCK "attn.cpb_mlp.2.weight", L(table_down), .out = D(heads), .in = WEIGHT_ANY, IF(second_version)),
+	WEIGHT_ROW(VECTOR, BLOCK "attn.logit_scale", L(table_scale), .out = D(heads), .trail = 2, IF(second_version)),
+	WEIGHT_ROW(LINEAR, BLOCK "attn.cpb_mlp.0.weight", L(table_up), .out = D(table_hidden), .in = D(axes), IF(second_version)),
+	WEIGHT_ROW(BIAS, BLOCK "attn.cpb_mlp.0.bias", L(table_up), .out = D(table_hidden), IF(second_version)),
+	WEIGHT_ROW(LINEAR, BLOCK "attn.cpb_mlp.2.weight", L(table_down), .out = D(heads), .in = D(table_hidden), IF(second_version)),
 	WEIGHT_ROW(LINEAR, BLOCK "attn.proj.weight", L(out), .out = D(hidden), .in = D(hidden)),
 	WEIGHT_ROW(BIAS, BLOCK "attn.proj.bias", L(out), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, BLOCK "norm2.weight", L(norm2), .out = D(hidden)),
@@ -196,7 +196,8 @@ static rebus_status derive_stage(timm_swin_config *c, int32_t i, rebus_error *er
 	timm_stage_config *s = &c->stage[i];
 	derive_window(c, i);
 	const int32_t *window = c->shape_of_windows.window[i];
-	*s = (timm_stage_config){.hidden = c->embed << i, .depth = c->depths.at[i], .heads = c->heads.at[i], .first_version = !second, .second_version = second,
+	*s = (timm_stage_config){.hidden = c->embed << i, .depth = c->depths.at[i], .heads = c->heads.at[i], .axes = 2, .table_hidden = 512,
+		.first_version = !second, .second_version = second,
 		.merges = i > 0, .qkv_bias = c->qkv_bias, .fused_bias = c->qkv_bias && !second, .own_bias = c->qkv_bias && second};
 	if (s->hidden % s->heads || s->hidden / s->heads > 512)
 		return error_set(err, REBUS_FORMAT, "config.json: num_heads: %lld heads of %lld columns, expected a divisor and heads of at most 512",

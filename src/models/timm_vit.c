@@ -73,10 +73,10 @@ static const char *const arguments[] = {
 static const weight_row rows[] = {
 	WEIGHT_ROW(CONV, "{p}patch_embed.proj.weight", V(patch), .out = D(hidden), .in = D(patch_width)),
 	WEIGHT_ROW(BIAS, "{p}patch_embed.proj.bias", V(patch), .out = D(hidden), IF(patch_bias)),
-	WEIGHT_ROW(VECTOR, "{p}cls_token", V(class_row), .out = D(hidden), IF(class_row)),
-	WEIGHT_ROW(VECTOR, "{p}dist_token", V(distillation_row), .out = D(hidden), IF(distilled)),
-	WEIGHT_ROW(TABLE, "{p}reg_token", V(registers), .out = D(registers), .in = D(hidden), IF(registered)),
-	WEIGHT_ROW(TABLE, "{p}pos_embed", V(position), .out = D(positions), .in = D(hidden)),
+	WEIGHT_ROW(VECTOR, "{p}cls_token", V(class_row), .out = D(hidden), .lead = 2, IF(class_row)),
+	WEIGHT_ROW(VECTOR, "{p}dist_token", V(distillation_row), .out = D(hidden), .lead = 2, IF(distilled)),
+	WEIGHT_ROW(TABLE, "{p}reg_token", V(registers), .out = D(registers), .in = D(hidden), .lead = 1, IF(registered)),
+	WEIGHT_ROW(TABLE, "{p}pos_embed", V(position), .out = D(positions), .in = D(hidden), .lead = 1),
 	WEIGHT_ROW(VECTOR, "{p}norm_pre.weight", V(pre_norm), .out = D(hidden), IF(pre_norm)),
 	WEIGHT_ROW(VECTOR, "{p}norm_pre.bias", V(pre_norm_bias), .out = D(hidden), IF(pre_norm)),
 	WEIGHT_ROW(VECTOR, BLOCK "norm1.weight", L(norm1), .out = D(hidden)),
@@ -95,7 +95,7 @@ static const weight_row rows[] = {
 	WEIGHT_ROW(VECTOR, BLOCK "ls2.gamma|" BLOCK "gamma_2", L(scale2), .out = D(hidden), IF(scaled)),
 	WEIGHT_ROW(VECTOR, "{p}norm.weight", V(norm), .out = D(hidden), IF(normed)),
 	WEIGHT_ROW(VECTOR, "{p}norm.bias", V(norm_bias), .out = D(hidden), IF(normed)),
-	WEIGHT_ROW(TABLE, POOL "latent", V(probe.probe), .out = D(one), .in = D(hidden), IF(latent)),
+	WEIGHT_ROW(TABLE, POOL "latent", V(probe.probe), .out = D(one), .in = D(hidden), .lead = 1, IF(latent)),
 	WEIGHT_ROW(LINEAR, POOL "q.weight", V(probe.in), .out = D(hidden), .in = D(hidden), IF(latent)),
 	WEIGHT_ROW(LINEAR, POOL "kv.weight", V(probe.in), .out = D(twice), .in = D(hidden), .part = 1, IF(latent)),
 	WEIGHT_ROW(BIAS, POOL "q.bias", V(probe.in), .out = D(hidden), IF(latent)),
@@ -337,6 +337,7 @@ static const char *const architectures[] = {"TimmWrapperForImageClassification",
 	.weights_size = sizeof(timm_vit_weights),                                                                            \
 	.layers_at = offsetof(timm_vit_weights, layers),                                                                     \
 	.layer_count_at = offsetof(timm_vit_config, layers),                                                                 \
+	.width_at = offsetof(timm_vit_config, hidden),                                                                       \
 	.rows = rows,                                                                                                        \
 	.row_count = COUNT_OF(rows),                                                                                         \
 	.begin = begin,                                                                                                      \

@@ -82,8 +82,8 @@ static const weight_row rows[] = {
 	WEIGHT_ROW(BIAS, LAYER "output.dense.bias", L(down), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}layernorm.weight", V(norm), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}layernorm.bias", V(norm_bias), .out = D(hidden)),
-	WEIGHT_ROW(LINEAR, "{p}pooler.dense.weight", V(pooler), .out = D(pooled), .in = D(hidden), .optional = true, .only = "Model"),
-	WEIGHT_ROW(BIAS, "{p}pooler.dense.bias", V(pooler), .out = D(pooled), .optional = true, .only = "Model"),
+	WEIGHT_ROW(LINEAR, "{p}pooler.dense.weight", V(pooler), .out = D(pooled), .in = D(hidden), .optional = true, .only = "ViTModel|DeiTModel"),
+	WEIGHT_ROW(BIAS, "{p}pooler.dense.bias", V(pooler), .out = D(pooled), .optional = true, .only = "ViTModel|DeiTModel"),
 	WEIGHT_ROW(LINEAR, "classifier.weight", V(classifier), .out = WEIGHT_ANY, .in = D(hidden), .optional = true, .only = "ForImageClassification"),
 	WEIGHT_ROW(BIAS, "classifier.bias", V(classifier), .out = WEIGHT_ANY, .optional = true, .only = "ForImageClassification"),
 	WEIGHT_ROW(LINEAR, "cls_classifier.weight", V(class_head), .out = WEIGHT_ANY, .in = D(hidden), .when = DISTILLED, .optional = true,
@@ -194,6 +194,7 @@ static pick_rule vision_pick(const struct rebus_model *m)
 	.weights_size = sizeof(vit_weights),                                                                                 \
 	.layers_at = offsetof(vit_weights, layers),                                                                          \
 	.layer_count_at = offsetof(vit_config, layers),                                                                      \
+	.width_at = offsetof(vit_config, hidden),                                                                            \
 	.rows = rows,                                                                                                        \
 	.row_count = COUNT_OF(rows),                                                                                         \
 	.tower = tower,                                                                                                      \
