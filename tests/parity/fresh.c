@@ -39,6 +39,8 @@ static void plain(const char *name, char out[TENSOR_NAME + 8])
 	int n = snprintf(out, TENSOR_NAME + 1, "%.*s%s", (int)before, name, at ? name + before + strlen(gone) : "");
 	if (ends(out, "LayerNorm.gamma"))
 		snprintf(out + n - strlen("gamma"), sizeof "weight", "weight");
+	else if (ends(out, "cls.predictions.decoder.bias")) /* one vector of two names */
+		snprintf(out + n - strlen("decoder.bias"), sizeof "bias", "bias");
 	else if (ends(out, "LayerNorm.beta"))
 		snprintf(out + n - strlen("beta"), sizeof "bias", "bias");
 }
