@@ -16,6 +16,11 @@ def missing(what):
     return {"missing": what}
 
 
+def note(text):
+    """A cell with nothing to measure."""
+    return {"note": text}
+
+
 def percent(*runs):
     return cell("accuracy", *runs, digits=1, times=100)
 
@@ -113,3 +118,36 @@ table("first-steps", "07-patch-size-consistency-stability.md",
       ["patch", "largest gradient norm", "mean gradient norm", "loss rises a step, mean"],
       [([f"{side}"], [cell("norm_max", *runs), cell("norm_mean", *runs, digits=2), cell("rise", *runs, digits=4)])
        for side in (14, 7, 4, 2) for runs in [BASE if side == 4 else vits(f"patch-{side}", config={"patch_size": side})]])
+
+
+# 00: what a picture costs where it enters. Arithmetic is counted, so these cells do not depend on the machine.
+def fusion(key, *options):
+    image = "--image" in options
+    at = {"vision": "parts.1.flops", "text": "parts.2.flops", "units": "parts.2.units", "decode": "parts.3.flops"}
+    if not image:
+        at = {"text": "parts.0.flops", "units": "parts.0.units", "decode": "parts.1.flops"}
+    if "models/clip-fashion" in options:
+        at = {"vision": "parts.1.flops", "text": "parts.2.flops", "units": "parts.2.tokens"}
+    return number(key, ["rebus", "bench", *options, "--repeat", "1", "--json"], **at)
+
+
+def fusion_row(label, f, vision=True, decode=True):
+    none = note("no such part")
+    cells = [cell("units", f, digits=0), cell("vision", f, times=1e-6) if vision else none, cell("text", f, times=1e-6),
+             cell("decode", f, times=1e-6, digits=2) if decode else none]
+    return [label], cells
+
+
+QUESTION = ["--text", "what shape is it?"]
+table("fusion-cost", "00-token-concatenation-strategies.md",
+      ["model and prompt", "tokens of the text part", "tower, MFLOP", "text part, MFLOP", "one more token, MFLOP"],
+      [fusion_row("two towers: models/clip-fashion, picture and text",
+                  fusion("clip", "-m", "models/clip-fashion", "--image", "models/clip-fashion/pictures/18.png", "--text", "a photo of a bag."),
+                  decode=False),
+       fusion_row("one sequence: models/llava-easyvqa, question alone", fusion("llava-text", "-m", "models/llava-easyvqa", *QUESTION), vision=False),
+       fusion_row("one sequence: the same, one picture",
+                  fusion("llava-1", "-m", "models/llava-easyvqa", "--image", "models/llava-easyvqa/pictures/0.png", *QUESTION)),
+       fusion_row("one sequence: the same, two pictures",
+                  fusion("llava-2", "-m", "models/llava-easyvqa", "--image", "models/llava-easyvqa/pictures/0.png", "--image",
+                         "models/llava-easyvqa/pictures/1.png", *QUESTION)),
+       (["cross-attention: a small Flamingo of the same width"], [missing("a trained folder of a cross-attention family")] + [note("the same")] * 3)])
