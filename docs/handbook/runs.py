@@ -6,6 +6,7 @@ A run is a dictionary with a key, a kind and what the kind needs:
     score     a trained ViT on other pictures, or otherwise read     of (a train run), pictures
     classify  a trained folder at another size or patch size         model or of, options, side, count
     bench     rebus bench                                            model, options, batch
+    ask       models/llava-easyvqa on its bundled questions          text_config, before, text_first
     json      any command of rebus that prints JSON                  command
 
 and gives a dictionary of numbers. Pictures are the test or training set with places exchanged, by blocks of side B:
@@ -252,9 +253,41 @@ def do_classify(run, options, scratch):
 
 
 def walk(value, path):
+    """A value in JSON: `parts.0.ms`; `operations.op=attend.flops` is of the first of a list whose op is attend."""
     for step in path.split("."):
-        value = value[int(step)] if step.lstrip("-").isdigit() else value[step]
+        if "=" in step:
+            name, wanted = step.split("=")
+            value = next((v for v in value if v[name] == wanted), {})
+        else:
+            value = value[int(step)] if step.isdigit() else value[step]
     return value
+
+
+def do_ask(run, options, scratch):
+    """models/llava-easyvqa on the questions of its results.json, with words before the question, or another configuration."""
+    model = os.path.join(scratch, "asked")
+    shutil.rmtree(model, ignore_errors=True)
+    shutil.copytree("models/llava-easyvqa", model)
+    path = os.path.join(model, "config.json")
+    with open(path) as f:
+        config = json.load(f)
+    config["text_config"].update(run.get("text_config", {}))
+    with open(path, "w") as f:
+        json.dump(config, f)
+    with open(os.path.join(model, "results.json")) as f:
+        asked = json.load(f)["first"]
+    lines = os.path.join(scratch, "questions.jsonl")
+    with open(lines, "w") as f:
+        for q in asked:
+            text = run.get("before", "") + q["question"]
+            picture = {"image": f"models/llava-easyvqa/pictures/{q['picture']}.png"}
+            content = [{"text": text}, picture] if run.get("text_first") else [picture, {"text": text}]
+            f.write(json.dumps({"content": content}) + "\n")
+    command = ["rebus", "ask", "-m", model, "--batch", lines, "--json", "--logprobs", "--max-tokens", "4", "-t", str(options.threads), "-q"]
+    answers = [json.loads(line) for line in call(command, options).splitlines()]
+    right = [a["text"].strip() == q["truth"] for a, q in zip(answers, asked)]
+    sure = [math.exp(sum(a["logprobs"])) for a in answers]
+    return {"accuracy": sum(right) / len(right), "sure": sum(sure) / len(sure), "questions": len(right)}, [command]
 
 
 def do_json(run, options, scratch):
@@ -264,5 +297,5 @@ def do_json(run, options, scratch):
 
 
 def do(run, options, scratch):
-    values, commands = {"train": do_train, "score": do_score, "classify": do_classify, "json": do_json}[run["kind"]](run, options, scratch)
+    values, commands = {"train": do_train, "score": do_score, "classify": do_classify, "json": do_json, "ask": do_ask}[run["kind"]](run, options, scratch)
     return values, [" ".join(c).replace(scratch, "SCRATCH") for c in commands]

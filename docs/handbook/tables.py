@@ -151,3 +151,25 @@ table("fusion-cost", "00-token-concatenation-strategies.md",
                   fusion("llava-2", "-m", "models/llava-easyvqa", "--image", "models/llava-easyvqa/pictures/0.png", "--image",
                          "models/llava-easyvqa/pictures/1.png", *QUESTION)),
        (["cross-attention: a small Flamingo of the same width"], [missing("a trained folder of a cross-attention family")] + [note("the same")] * 3)])
+
+
+# 02: a trained rotary model with other angles than it was trained with.
+def rope(key, **parameters):
+    return run("ask", key, text_config={"rope_parameters": {"rope_theta": 10000.0, "rope_type": "default", **parameters}})
+
+
+def asked_row(label, r):
+    return [label], [percent(r), cell("sure", r, digits=3)]
+
+
+table("rotary-angles", "02-rope-multiaxis-encoding.md", ["angles of models/llava-easyvqa", "bundled questions right, %", "probability of its own answer"],
+      [asked_row("as trained: theta 10,000", rope("default")),
+       asked_row("theta 9,000", rope("theta-9000", rope_theta=9000.0)),
+       asked_row("theta 1,000", rope("theta-1000", rope_theta=1000.0)),
+       asked_row("theta 1,000,000", rope("theta-1e6", rope_theta=1e6)),
+       asked_row("linear, factor 1.1: positions divided by 1.1", rope("linear-1.1", rope_type="linear", factor=1.1)),
+       asked_row("linear, factor 2", rope("linear-2", rope_type="linear", factor=2.0)),
+       asked_row("linear, factor 4", rope("linear-4", rope_type="linear", factor=4.0)),
+       asked_row("yarn, factor 4, original context 128",
+                 rope("yarn-4", rope_type="yarn", factor=4.0, original_max_position_embeddings=128)),
+       (["two axes (rows and columns) for picture rows"], [missing("a trained folder of a three-axis family"), note("the same")])])
