@@ -38,12 +38,17 @@ static const struct {
 
 const char *tensor_type_name(tensor_type type)
 {
-	return types[type].name;
+	static const char *const blocks[] = {
+#define X(name) #name,
+		TENSOR_BLOCK_LIST(X)
+#undef X
+	};
+	return type < TENSOR_TYPES ? types[type].name : blocks[type - TENSOR_TYPES];
 }
 
 int tensor_type_bits(tensor_type type)
 {
-	return types[type].bits;
+	return type < TENSOR_TYPES ? types[type].bits : 0;
 }
 
 tensor_type tensor_type_parse(const char *name, size_t size)
@@ -63,8 +68,7 @@ void tensor_shape_text(const tensor_info *t, char *out, size_t room)
 		snprintf(out + n, room - n, "]");
 }
 
-/* The end of a path: messages hold 255 bytes, and what matters comes after it. */
-static const char *tail(const char *path)
+const char *safetensors_tail(const char *path)
 {
 	enum { SHOWN = 100 };
 	size_t n = strlen(path);
@@ -93,7 +97,7 @@ static rebus_status tables_make(safetensors *s, arena *a, const tensor_list *lis
 		const tensor_info *t = s->by_name[i], *u = s->by_name[i - 1];
 		bool same = t->file == u->file;
 		if (!strcmp(t->name, u->name))
-			return error_set(err, REBUS_FORMAT, "%s: tensor %.80s: occurs twice%s%.60s%s%.60s", tail(path), t->name,
+			return error_set(err, REBUS_FORMAT, "%s: tensor %.80s: occurs twice%s%.60s%s%.60s", safetensors_tail(path), t->name,
 			                 same ? "" : ", in ", same ? "" : t->file, same ? "" : " and ", same ? "" : u->file);
 	}
 	return REBUS_OK;
@@ -126,7 +130,7 @@ static rebus_status index_files(arena *a, const json *map, const char *path, con
 		all[n] = json_text(it.value, &size);
 		if (!plain_name(all[n], size)) {
 			status = error_set(err, REBUS_FORMAT,
-			                   "%s: weight_map: %.60s: is in '%.60s', expected the plain name of a file beside it", tail(path),
+			                   "%s: weight_map: %.60s: is in '%.60s', expected the plain name of a file beside it", safetensors_tail(path),
 			                   it.key, all[n] ? all[n] : "(no text)");
 			goto done;
 		}
@@ -136,7 +140,7 @@ static rebus_status index_files(arena *a, const json *map, const char *path, con
 		if (!i || strcmp(all[i], all[distinct - 1]))
 			all[distinct++] = all[i];
 	if (!n || distinct > SHARD_MOST) {
-		status = error_set(err, n ? REBUS_LIMIT : REBUS_FORMAT, "%s: weight_map: %zu files, expected 1 to %d", tail(path),
+		status = error_set(err, n ? REBUS_LIMIT : REBUS_FORMAT, "%s: weight_map: %zu files, expected 1 to %d", safetensors_tail(path),
 		                   distinct, SHARD_MOST);
 		goto done;
 	}
@@ -161,7 +165,7 @@ static rebus_status index_check(const safetensors *s, const json *map, const cha
 	for (json_each it = json_first(map); json_next(&it);) {
 		const tensor_info *t = safetensors_find(s, it.key);
 		if (!t || !json_is(it.value, t->file))
-			return error_set(err, REBUS_FORMAT, "%s: tensor %.80s: expected in %.60s, which lacks it%s%.60s", tail(path), it.key,
+			return error_set(err, REBUS_FORMAT, "%s: tensor %.80s: expected in %.60s, which lacks it%s%.60s", safetensors_tail(path), it.key,
 			                 json_text(it.value, NULL), t ? "; it is in " : "", t ? t->file : "");
 	}
 	return REBUS_OK;
@@ -187,7 +191,7 @@ static rebus_status files_open(safetensors *s, arena *a, const char *folder, con
 		file_map *f = &s->files[i];
 		TRY(file_open(f, path, 0, load == LOAD_COPY, a->from, err));
 		s->opened++;
-		TRY(image_read(a, f->data, f->size, names[i], tail(path), list, err));
+		TRY(image_read(a, f->data, f->size, names[i], safetensors_tail(path), list, err));
 	}
 done:
 	return status;
@@ -204,7 +208,7 @@ static rebus_status index_open(safetensors *s, arena *a, const char *folder, con
 	TRY(json_load(path, INDEX_BYTES, 2 * (size_t)TENSOR_MOST, &index, err));
 	const json *map = json_get(index, "weight_map");
 	if (json_kind_of(map) != JSON_MAP) {
-		status = error_set(err, REBUS_FORMAT, "%s: weight_map: expected an object of tensor names and file names", tail(path));
+		status = error_set(err, REBUS_FORMAT, "%s: weight_map: expected an object of tensor names and file names", safetensors_tail(path));
 		goto done;
 	}
 	TRY(index_files(a, map, path, &names, &count, err));
@@ -254,7 +258,7 @@ rebus_status safetensors_open(arena *a, const char *path, safetensors_load load,
 		status = index_open(s, a, inside, index, load, err);
 	else
 		status = error_set(err, REBUS_IO,
-		                   "%s: no weights here, expected model.safetensors, pytorch_model.bin or the index of either", tail(path));
+		                   "%s: no weights here, expected model.safetensors, pytorch_model.bin or the index of either", safetensors_tail(path));
 	if (status) {
 		safetensors_close(s);
 		arena_release(a, mark);
@@ -276,12 +280,24 @@ rebus_status safetensors_open_memory(arena *a, const void *data, size_t size, co
 		status = error_memory(err, name);
 		goto done;
 	}
-	TRY(image_read(a, data, size, file, tail(name), &list, err));
+	TRY(image_read(a, data, size, file, safetensors_tail(name), &list, err));
 	TRY(tables_make(s, a, &list, name, err));
 	*out = s;
 done:
 	if (status)
 		arena_release(a, mark);
+	return status;
+}
+
+rebus_status safetensors_open_list(arena *a, const tensor_list *list, const char *shown, safetensors **out, rebus_error *err)
+{
+	arena_mark mark = arena_here(a);
+	safetensors *s = arena_zero(a, 1, sizeof *s);
+	rebus_status status = s ? tables_make(s, a, list, shown, err) : error_memory(err, shown);
+	if (status)
+		arena_release(a, mark);
+	else
+		*out = s;
 	return status;
 }
 

@@ -33,17 +33,24 @@ enum { TENSOR_RANK = 8, TENSOR_NAME = 1024, TENSOR_MOST = 1 << 20, SHARD_MOST = 
 	X(U8, 8) X(BOOL, 8) X(C64, 64) X(F8_E4M3, 8) X(F8_E5M2, 8) X(F8_E8M0, 8) X(F8_E4M3FNUZ, 8) X(F8_E5M2FNUZ, 8)               \
 	X(F6_E2M3, 6) X(F6_E3M2, 6) X(F4, 4)
 
+/* Values in blocks, in GGUF files only (kernels/quant.h) */
+#define TENSOR_BLOCK_LIST(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
+
 typedef enum {
 	TENSOR_UNKNOWN,
 #define X(name, bits) TENSOR_##name,
 	TENSOR_TYPE_LIST(X)
 #undef X
-	TENSOR_TYPES
+	TENSOR_TYPES,
+	TENSOR_BEFORE_BLOCKS = TENSOR_TYPES - 1,
+#define X(name) TENSOR_##name,
+	TENSOR_BLOCK_LIST(X)
+#undef X
 } tensor_type;
 
 const char *tensor_type_name(tensor_type type); /* "F32"; "unknown" */
-int tensor_type_bits(tensor_type type);         /* 0 for TENSOR_UNKNOWN */
-tensor_type tensor_type_parse(const char *name, size_t size);
+int tensor_type_bits(tensor_type type);         /* 0 for TENSOR_UNKNOWN and blocks */
+tensor_type tensor_type_parse(const char *name, size_t size); /* never a type of blocks */
 
 typedef struct tensor_info {
 	const char *name;      /* UTF-8 */
@@ -68,6 +75,9 @@ rebus_status safetensors_open(arena *a, const char *path, safetensors_load load,
 /* One file that is in memory already; data stays the caller's and must outlive the handle. name is used in messages. */
 rebus_status safetensors_open_memory(arena *a, const void *data, size_t size, const char *name, safetensors **out,
                                      rebus_error *err);
+/* Tensors that another reader found (gguf.h), in files that stay that reader's; shown stands for them in messages. */
+struct tensor_list;
+rebus_status safetensors_open_list(arena *a, const struct tensor_list *list, const char *shown, safetensors **out, rebus_error *err);
 void safetensors_close(safetensors *s); /* unmaps or frees the files' bytes; NULL is fine */
 
 /* Says that [data, data + size) will hardly be read again: pages of a mapped file leave this process's account. Other memory

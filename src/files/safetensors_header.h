@@ -15,6 +15,9 @@ typedef struct tensor_list {
 	size_t count;
 } tensor_list;
 
+/* The end of a path: messages hold 255 bytes, and what matters comes after it. */
+const char *safetensors_tail(const char *path);
+
 /*
  * Appends the tensors of one file image, each checked by itself and all checked to cover the data section. file goes into
  * tensor_info.file as it is; shown stands for it in messages. On failure the list holds some of them.

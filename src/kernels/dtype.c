@@ -9,8 +9,12 @@
 
 static const struct {
 	const char *name;
-	size_t size;
-} types[DT_COUNT] = {[DT_F32] = {"f32", 4}, [DT_F16] = {"f16", 2}, [DT_BF16] = {"bf16", 2}, [DT_I32] = {"i32", 4}};
+	int size, block; /* bytes and values of a block */
+} types[DT_COUNT] = {
+	[DT_F32] = {"f32", 4, 1},      [DT_F16] = {"f16", 2, 1},      [DT_BF16] = {"bf16", 2, 1},      [DT_I32] = {"i32", 4, 1},
+	[DT_Q4_0] = {"q4_0", 18, 32},  [DT_Q4_1] = {"q4_1", 20, 32},  [DT_Q5_0] = {"q5_0", 22, 32},    [DT_Q5_1] = {"q5_1", 24, 32},
+	[DT_Q8_0] = {"q8_0", 34, 32},  [DT_Q4_K] = {"q4_k", 144, 256}, [DT_Q5_K] = {"q5_k", 176, 256}, [DT_Q6_K] = {"q6_k", 210, 256},
+};
 
 static const struct {
 	const char *name;
@@ -43,7 +47,17 @@ const char *precision_name(precision p)
 
 size_t dtype_size(dtype type)
 {
-	return (unsigned)type < DT_COUNT ? types[type].size : 0;
+	return (unsigned)type < DT_COUNT && types[type].block == 1 ? (size_t)types[type].size : 0;
+}
+
+int64_t dtype_block(dtype type)
+{
+	return (unsigned)type < DT_COUNT ? types[type].block : 1;
+}
+
+size_t dtype_bytes(dtype type, int64_t values)
+{
+	return (unsigned)type < DT_COUNT ? (size_t)(values / types[type].block) * (size_t)types[type].size : 0;
 }
 
 const char *dtype_name(dtype type)
@@ -74,6 +88,22 @@ uint16_t dtype_to_bfloat(float x)
 	if ((u & 0x7FFFFFFFu) > 0x7F800000u)
 		return (uint16_t)(u >> 16 | 0x40u); /* a NaN must not round to infinity */
 	return (uint16_t)((u + 0x7FFFu + (u >> 16 & 1)) >> 16);
+}
+
+/* The fraction keeps 10 bits, fewer where the exponent is below the least: what is shifted out rounds. */
+uint16_t dtype_to_half(float x)
+{
+	uint32_t u = approx_bits(x), sign = u >> 16 & 0x8000u, bits = u & 0x7FFFFFFFu;
+	if (bits > 0x7F800000u)
+		return (uint16_t)(sign | 0x7E00u);
+	if (bits >= 0x477FF000u) /* 65520 and more */
+		return (uint16_t)(sign | 0x7C00u);
+	if (bits < 0x33000000u) /* below half of the least */
+		return (uint16_t)sign;
+	int exponent = (int)(bits >> 23) - 127, shift = exponent < -14 ? -1 - exponent : 13;
+	uint32_t fraction = (bits & 0x7FFFFFu) | 0x800000u, kept = fraction >> shift, rest = fraction & ((1u << shift) - 1), middle = 1u << (shift - 1);
+	kept += rest > middle || (rest == middle && (kept & 1));
+	return (uint16_t)(sign | (exponent < -14 ? kept : kept + ((uint32_t)(exponent + 14) << 10)));
 }
 
 bool act_parse(const char *name, act_kind *out)

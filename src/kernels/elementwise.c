@@ -10,6 +10,7 @@
  */
 #include "kernels/approx.h"
 #include "kernels/entries.h"
+#include "kernels/quant.h"
 #include "kernels/inner.h"
 
 static float limit(float x)
@@ -128,6 +129,10 @@ void kernel_scale(int64_t n, float s, const float *x, float *y)
 void kernel_widen(dtype type, int64_t n, const void *x, float *y)
 {
 	const char *from = x;
+	if (dtype_block(type) > 1) {
+		quant_widen(type, n, x, y);
+		return;
+	}
 	for (int64_t i = 0; i < n; i++) {
 		uint16_t half;
 		int32_t whole;
@@ -141,8 +146,7 @@ void kernel_widen(dtype type, int64_t n, const void *x, float *y)
 			memcpy(&whole, from + 4 * i, sizeof whole);
 			y[i] = (float)whole;
 			break;
-		case DT_F32:
-		case DT_COUNT:
+		default:
 			memcpy(y + i, from + 4 * i, sizeof *y);
 			break;
 		}

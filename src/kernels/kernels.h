@@ -17,13 +17,19 @@
 
 #include "base/base.h"
 
-typedef enum { DT_F32, DT_F16, DT_BF16, DT_I32, DT_COUNT } dtype;
+/* From DT_Q4_0 on values come in blocks (quant.h); rows of them are whole blocks. */
+typedef enum {
+	DT_F32, DT_F16, DT_BF16, DT_I32, DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0, DT_Q4_K, DT_Q5_K, DT_Q6_K, DT_COUNT
+} dtype;
 
-size_t dtype_size(dtype type);
+size_t dtype_size(dtype type);                  /* bytes of a value; 0 where values come in blocks */
+int64_t dtype_block(dtype type);                /* values of a block; 1 where they do not */
+size_t dtype_bytes(dtype type, int64_t values); /* whole blocks */
 const char *dtype_name(dtype type);
 float dtype_half(uint16_t bits);     /* IEEE half to float, exact */
 float dtype_bfloat(uint16_t bits);   /* bfloat16 to float, exact */
 uint16_t dtype_to_bfloat(float x);   /* round to nearest even */
+uint16_t dtype_to_half(float x);     /* round to nearest even */
 
 /*
  * The row map: the only way rows move. out[i] is, over start[i] <= j < start[i + 1] (start NULL: taps each),
