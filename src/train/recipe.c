@@ -155,7 +155,7 @@ rebus_status recipe_read(arena *a, recipe *r, const char *path, rebus_error *err
 		const recipe_option *o = find(it.key);
 		const char *text = json_text(it.value, NULL);
 		double v;
-		if (!strcmp(it.key, "about")) /* for people */
+		if (!strcmp(it.key, "about") || !strcmp(it.key, "measured")) /* for people */
 			continue;
 		if (!o)
 			status = unknown(it.key, err);
