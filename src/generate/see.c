@@ -11,6 +11,7 @@
 
 #include "generate/session.h"
 #include "generate/session_net.h"
+#include "generate/whole.h"
 #include "vision/patches.h"
 
 rebus_status session_pictures(rebus_prompt *const *prompts, size_t count, arena *a, picture_list *out, rebus_error *err)
@@ -42,6 +43,7 @@ typedef struct sight { /* a run being put together */
 	pyramid *windows; /* NULL: the patches stay one grid */
 	rowmap probe;
 	layout self, cross;
+	whole_run *whole; /* NULL: nothing is restored */
 } sight;
 
 static bool picks(const sight *v, bool learned, int32_t order)
@@ -80,7 +82,7 @@ static rebus_status make_table(sight *v, arena *a, run_rows *rows, rebus_error *
 		v->patch_rows += (int64_t)g->rows * g->columns + padding;
 		total += g->seen + padding + v->shape->learned;
 	}
-	if (total > INT32_MAX / 4)
+	if (int_max(total, v->patch_rows) > INT32_MAX / 4)
 		return error_set(err, REBUS_LIMIT, "%lld picture tokens in one call", (long long)total);
 	rebus_status status = tokens_new(a, total, &v->table, err);
 	if (status)
@@ -89,21 +91,24 @@ static rebus_status make_table(sight *v, arena *a, run_rows *rows, rebus_error *
 	size_t patch_bytes = (size_t)(v->shape->channels * v->shape->patch[0] * v->shape->patch[1]) * sizeof(float);
 	v->patches = (v->list->pad_to ? arena_zero : arena_get)(a, (size_t)v->patch_rows, patch_bytes);
 	v->picked = arena_get(a, (size_t)total, sizeof *v->picked);
-	*rows = (run_rows){.count = v->list->count, .row = arena_get(a, n, sizeof(int32_t)), .picked = arena_get(a, n, sizeof(int32_t))};
+	*rows = (run_rows){.count = v->list->count, .row = arena_get(a, n, sizeof(int32_t)), .picked = arena_get(a, n, sizeof(int32_t)),
+		.patch = arena_get(a, n, sizeof(int32_t))};
 	if (v->shape->flat)
 		rows->padded = arena_get(a, n, sizeof(int32_t));
-	if (!v->patches || !v->picked || !rows->row || !rows->picked || (v->shape->flat && !rows->padded))
+	if (!v->patches || !v->picked || !rows->row || !rows->picked || !rows->patch || (v->shape->flat && !rows->padded))
 		return error_memory(err, "pictures");
 	int64_t patch = 0;
 	for (int32_t i = 0; i < v->list->count; i++) {
 		rows->row[i] = (int32_t)v->table.rows;
 		rows->picked[i] = (int32_t)v->picked_count;
+		rows->patch[i] = (int32_t)patch;
 		if (rows->padded)
 			rows->padded[i] = v->list->at[i]->padded;
 		add_picture(v, i, &patch);
 	}
 	rows->row[v->list->count] = (int32_t)v->table.rows;
 	rows->picked[v->list->count] = (int32_t)v->picked_count;
+	rows->patch[v->list->count] = (int32_t)patch;
 	return REBUS_OK;
 }
 
@@ -271,6 +276,8 @@ static rebus_status look(sight *v, const rebus_model *m, const picture_list *lis
 		TRY(make_windows(v, rows, a, err));
 	if (m->self.f->vision_pool)
 		TRY(make_pool(v, rows, m->self.f->vision_pool, a, &v->pool, err));
+	if (v->shape->restores)
+		TRY(whole_pictures(v->shape, list, rows, a, &v->whole, err));
 	TRY(tokens_layout(a, &v->table, false, &v->self, err));
 done:
 	return status;
@@ -278,7 +285,8 @@ done:
 
 static net_size size_of(const sight *v)
 {
-	net_size size = {.rows = v->table.rows, .patches = v->patch_rows, .picked = v->picked_count};
+	net_size size = {.rows = v->table.rows, .patches = v->patch_rows, .picked = v->picked_count,
+		.whole = v->whole ? v->whole->rows : 0};
 	for (int32_t s = 0; v->windows && s < v->windows->stages; s++) {
 		size.stage_rows[s] = v->windows->stage[s].rows;
 		for (int32_t k = 0; k < 2; k++)
@@ -290,7 +298,7 @@ static net_size size_of(const sight *v)
 static net_run run_of(const sight *v)
 {
 	return (net_run){.table = &v->table, .patches = v->patches, .patch_rows = v->patch_rows, .source = &v->source, .position = &v->position, .pick = &v->seen,
-		.pool = &v->pool, .probe = &v->probe, .self = &v->self, .cross = &v->cross, .windows = v->windows};
+		.pool = &v->pool, .probe = &v->probe, .self = &v->self, .cross = &v->cross, .windows = v->windows, .whole = v->whole};
 }
 
 rebus_status session_sight(const rebus_model *m, const picture_list *list, arena *a, run_rows *rows, net_size *need, net_run *out, rebus_error *err)

@@ -34,6 +34,8 @@ typedef struct run_rows {
 	int32_t count;
 	int32_t *row, *picked; /* [count + 1] */
 	int32_t *padded;        /* [count]: rows that the reference fills sequence i up to; NULL: to the longest */
+	int32_t *patch;         /* [count + 1]: rows of the patches of picture i; NULL: of texts */
+	const int32_t *dropped; /* [rows of patches]: 1 where the patch was dropped; NULL: nothing is restored */
 	const pyramid *windows; /* rows of later stages; NULL: there are none */
 } run_rows;
 

@@ -159,6 +159,11 @@ node_id graph_softmax(graph *g, const char *name, node_id x);
 node_id graph_cross_entropy(graph *g, const char *name, node_id x, slot target);
 /* With labels smoothed (Szegedy et al. 2016, section 7): the target's share is 1 - smooth, every class has smooth / width besides. */
 node_id graph_cross_entropy_smooth(graph *g, const char *name, node_id x, slot target, float smooth);
+/*
+ * Mean over rows whose column is not 0 of the mean of (x - what the patch is)^2 (op_pixels.c). x: pixel by pixel; patches: the tower's,
+ * channel by channel; normed: of each patch less its mean over its deviation. rows, may be NULL: the error of each row, [rows, 1].
+ */
+node_id graph_pixel_error(graph *g, const char *name, node_id x, node_id patches, slot dropped, int32_t channels, bool normed, node_id *rows);
 node_id graph_column_sum(graph *g, const char *name, node_id x);                                 /* [1, width] */
 
 /*

@@ -168,7 +168,7 @@ static void give_sequences(tracing *t, const char *prefix, const char *name, con
 	const run_rows *rows, int32_t s0, int32_t s1)
 {
 	output_kind kind = o->kind;
-	const int32_t *at = kind != OUTPUT_ROWS ? rows->picked : o->stage ? rows->windows->stage[o->stage].row : rows->row;
+	const int32_t *at = kind == OUTPUT_PATCHES ? rows->patch : kind != OUTPUT_ROWS ? rows->picked : o->stage ? rows->windows->stage[o->stage].row : rows->row;
 	int64_t n = s1 - s0, longest = 0;
 	if (kind == OUTPUT_FLAT) {
 		int64_t shape[2] = {at[s1] - at[s0], x->width};
@@ -309,6 +309,8 @@ static rebus_status trace_encoder(tracing *t, const picture_list *pictures, rebu
 			trace_give_masks(t->out, prefix_of(t, i), t->prompts[i]);
 		TRY(session_see(t->s, pictures, t->wants, &t->a, &rows, err));
 		give_outputs(t, &t->s->vision, &rows, t->picture_first);
+		for (size_t i = 0; i < t->count; i++)
+			trace_give_loss(t->out, prefix_of(t, i), &t->s->vision, &rows, t->picture_first[i], t->picture_first[i + 1]);
 	}
 	if (t->s->m->text.f)
 		TRY(list_texts(t, err));

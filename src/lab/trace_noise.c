@@ -4,6 +4,7 @@
  *   noise        F32 (pictures, patches)   drawn here from the seed, or given: the reference draws with torch.rand
  *   mask         F32 (pictures, patches)   1 where a patch was dropped
  *   ids_restore  I64 (pictures, patches)   place of each patch in the order of the noise
+ *   loss         F32 ()                    mean error of the dropped patches, where there is a decoder
  */
 #include "lab/trace_noise.h"
 
@@ -45,4 +46,21 @@ void trace_give_masks(rebus_tensors *out, const char *prefix, const rebus_prompt
 			restore[k * n + g->kept[j]] = j;
 		}
 	}
+}
+
+/* The net's own loss is that of all prompts together; here each has its own, from the errors of its patches. */
+void trace_give_loss(rebus_tensors *out, const char *prefix, const run_net *seen, const run_rows *rows, int32_t p0, int32_t p1)
+{
+	plan_rows x;
+	double sum = 0;
+	int64_t dropped = 0;
+	if (!session_output(seen, NET_PATCH_ERRORS, &x, NULL))
+		return;
+	for (int64_t r = rows->patch[p0]; r < rows->patch[p1]; r++) {
+		sum += (double)x.data[r * x.stride];
+		dropped += rows->dropped[r];
+	}
+	float *loss = dropped ? tensors_add(out, prefix, "loss", REBUS_F32, 0, NULL) : NULL;
+	if (loss)
+		*loss = (float)(sum / (double)dropped);
 }

@@ -39,6 +39,7 @@ typedef struct tower_shape {
 	grid_method resample;      /* how the reference resamples it to another grid */
 	bool masks;                /* patches are dropped at random, */
 	double mask_ratio;         /* this share of them unless asked otherwise */
+	bool restores;             /* a decoder says what the dropped ones were */
 	bool probe;                /* a learned row for each picture pools it */
 	bool flat;                 /* the reference takes rows of patches, channel last, filled up with zeros to a budget: pixel_attention_mask */
 	bool pads;                 /* sides that are no multiple of the patch are padded with zeros, not cut */

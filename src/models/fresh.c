@@ -7,6 +7,7 @@
  *     norm weights                             1
  *     layer scales                             config's layerscale_value
  *     logit_scale, logit_bias                  config's logit_scale_init_value, else log 10 (SigLIP, Swin V2); -10
+ *     positions that are not learned           sines and cosines (ViTMAE)
  *     everything else                          normal, deviation initializer_range (0.02), cut at two deviations
  *
  * as transformers' _init_weights does it for these families (CLIP's own factors aside).
@@ -74,8 +75,37 @@ static double constant(const making *x, const char *name, weight_kind kind, bool
 	return NAN;
 }
 
-static rebus_status fill(making *x, tensor_out *t, weight_kind kind, bool plus_one)
+/*
+ * Vaswani et al. 2017, in two dimensions, as ViTMAE has them: a quarter of the columns each sin and cos of the column, then of the
+ * row, times 10000^-(i / quarter). Learned rows before the patches have zeros.
+ */
+static void waves(const tower_shape *s, const tensor_out *t, float *data)
 {
+	int64_t wide = t->shape[t->rank - 1], quarter = wide / 4, columns = s->image[1] / s->patch[1];
+	memset(data, 0, (size_t)(s->positions * wide) * sizeof *data);
+	for (int64_t cell = 0; cell < s->positions - s->placed; cell++) {
+		float *row = data + (s->placed + cell) * wide;
+		for (int64_t i = 0; i < quarter; i++) {
+			double turn = pow(10000, -(double)i / (double)quarter), x = (double)(cell % columns) * turn, y = (double)(cell / columns) * turn;
+			row[i] = (float)sin(x);
+			row[quarter + i] = (float)cos(x);
+			row[2 * quarter + i] = (float)sin(y);
+			row[3 * quarter + i] = (float)cos(y);
+		}
+	}
+}
+
+static bool flag(const component *c, int32_t where)
+{
+	bool v = false;
+	if (where)
+		memcpy(&v, (const char *)c->config + where - 1, sizeof v);
+	return v;
+}
+
+static rebus_status fill(making *x, const component *c, const weight_row *row, tensor_out *t)
+{
+	weight_kind kind = row->kind;
 	size_t n = 1;
 	for (int32_t i = 0; i < t->rank; i++)
 		if (!size_mul(n, (size_t)t->shape[i], &n))
@@ -83,13 +113,17 @@ static rebus_status fill(making *x, tensor_out *t, weight_kind kind, bool plus_o
 	float *data = arena_get(x->a, n, sizeof *data);
 	if (!data)
 		return error_memory(x->err, t->name);
+	t->data = data;
+	if (flag(c, row->waves)) {
+		waves(c->f->tower(c->config), t, data);
+		return REBUS_OK;
+	}
 	uint64_t seed = x->seed;
 	for (const char *p = t->name; *p; p++)
 		seed = bits_mix(seed ^ (uint8_t)*p);
-	double value = constant(x, t->name, kind, plus_one);
+	double value = constant(x, t->name, kind, row->plus_one);
 	for (size_t i = 0; i < n; i++)
 		data[i] = (float)(isnan(value) ? x->deviation * cut_normal(seed, i) : value);
-	t->data = data;
 	return REBUS_OK;
 }
 
@@ -199,7 +233,7 @@ static rebus_status make_tensor(making *x, const component *c, const weight_row 
 		x->room = room;
 	}
 	shape(x, c, row, &t);
-	rebus_status status = fill(x, &t, row->kind, row->plus_one);
+	rebus_status status = fill(x, c, row, &t);
 	if (!status)
 		x->list[x->count++] = t;
 	return status;

@@ -13,11 +13,13 @@ node_id part_norm(net *n, const char *name, node_id x, const weight *w, const we
 	return o->rms ? graph_rms_norm(n->g, name, x, w, (float)o->eps) : graph_layer_norm(n->g, name, x, present(w), present(b), (float)o->eps);
 }
 
-static slot self_layout(net *n, bool near)
+static slot self_layout(net *n, const block_options *o)
 {
-	slot *at = near ? &n->near : &n->self;
+	slot *at = o->near ? &n->near : &n->self;
+	if (o->at)
+		return o->at;
 	if (!*at)
-		*at = graph_slot_layout(n->g, near ? "near" : "self", n->rows, n->size.cache > 0 ? n->cache : n->rows);
+		*at = graph_slot_layout(n->g, o->near ? "near" : "self", n->rows, n->size.cache > 0 ? n->cache : n->rows);
 	return *at;
 }
 
@@ -61,9 +63,9 @@ node_id part_attention(net *n, const char *name, node_id x, const block_weights 
 	spec.scale = (float)(o->scale > 0 ? o->scale : 1.0 / sqrt((double)d));
 	const char *attend = graph_text(g, "%s.attend", name);
 	if (!o->buckets)
-		return graph_linear(g, name, graph_attend(g, attend, q, k, v, &spec, self_layout(n, o->near), 0, 0, 0), &w->out);
+		return graph_linear(g, name, graph_attend(g, attend, q, k, v, &spec, self_layout(n, o), 0, 0, 0), &w->out);
 	slot key_order = by_distance(n, o, &spec);
-	node_id y = graph_attend(g, attend, q, k, v, &spec, self_layout(n, o->near), graph_param(g, o->buckets), n->order, key_order);
+	node_id y = graph_attend(g, attend, q, k, v, &spec, self_layout(n, o), graph_param(g, o->buckets), n->order, key_order);
 	return graph_linear(g, name, y, &w->out);
 }
 

@@ -7,7 +7,7 @@ bool net_size_fits(const net_size *have, const net_size *need)
 {
 	bool fits = need->rows <= have->rows && need->patches <= have->patches && need->features <= have->features && need->picked <= have->picked &&
 		need->cache <= have->cache && !need->cache == !have->cache && need->memory <= have->memory &&
-		!need->memory == !have->memory;
+		!need->memory == !have->memory && need->whole <= have->whole;
 	for (int32_t s = 0; s < PYRAMID_STAGES; s++)
 		fits = fits && need->stage_rows[s] <= have->stage_rows[s] && need->window_rows[s][0] <= have->window_rows[s][0] &&
 			need->window_rows[s][1] <= have->window_rows[s][1];
@@ -22,6 +22,7 @@ bool net_size_join(net_size *to, const net_size *other)
 	to->patches = int_max(to->patches, other->patches);
 	to->features = int_max(to->features, other->features);
 	to->picked = int_max(to->picked, other->picked);
+	to->whole = int_max(to->whole, other->whole);
 	for (int32_t s = 0; s < PYRAMID_STAGES; s++) {
 		to->stage_rows[s] = int_max(to->stage_rows[s], other->stage_rows[s]);
 		for (int32_t k = 0; k < 2; k++)
@@ -57,6 +58,7 @@ rebus_status net_new(net *n, const rebus_allocator *from, net_size size, net_wan
 	n->features = graph_space(n->g, "picture features", size.features);
 	n->cache = graph_space(n->g, "cache", size.cache);
 	n->memory = graph_space(n->g, "memory", size.memory);
+	n->whole.rows = graph_space(n->g, "whole pictures", size.whole);
 	add_stages(n);
 	status = graph_check(n->g, err);
 	if (status)
@@ -130,6 +132,18 @@ static void feed_stage(const net_stage *to, const pyramid_stage *from, feed *out
 	}
 }
 
+static void feed_whole(const net_whole *to, const whole_run *from, feed *out)
+{
+	out->rows[to->rows] = from ? from->rows : 0;
+	if (!from || !to->source)
+		return;
+	out->at[to->source] = &from->source;
+	out->at[to->position] = &from->position;
+	out->at[to->self] = &from->self;
+	out->at[to->patches] = &from->patches;
+	out->at[to->dropped] = from->dropped;
+}
+
 rebus_status net_feed(const net *n, const net_run *r, arena *a, feed *out, rebus_error *err)
 {
 	rebus_status status = feed_new(a, n->g, out, err);
@@ -151,6 +165,7 @@ rebus_status net_feed(const net *n, const net_run *r, arena *a, feed *out, rebus
 	for (size_t i = 0; i < COUNT_OF(slots); i++)
 		if (slots[i])
 			out->at[slots[i]] = values[i] ? values[i] : i < 2 ? nothing : NULL; /* an input without rows has no memory */
+	feed_whole(&n->whole, r->whole, out);
 	for (int32_t s = 0; r->windows && s < r->windows->stages; s++)
 		feed_stage(&n->stage[s], &r->windows->stage[s], out);
 	return REBUS_OK;

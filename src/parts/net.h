@@ -16,8 +16,8 @@
 #include "graph/graph.h"
 #include "tokens/windows.h"
 
-/* How an output's rows fall to sequences: as the rows of the table; one (or the picked rows) a sequence; or as they are. */
-typedef enum { OUTPUT_ROWS, OUTPUT_PICKED, OUTPUT_FLAT } output_kind;
+/* How an output's rows fall to sequences: as the rows of the table; one (or the picked rows) a sequence; as they are; or as the patches. */
+typedef enum { OUTPUT_ROWS, OUTPUT_PICKED, OUTPUT_FLAT, OUTPUT_PATCHES } output_kind;
 typedef struct net_output {
 	const char *name; /* the reference's: "last_hidden_state" */
 	node_id node;
@@ -26,11 +26,14 @@ typedef struct net_output {
 	bool grid;     /* of a stage: rows and columns are sides of their own */
 } net_output;
 enum { NET_OUTPUTS = 1100 };
+#define NET_LOSS ".loss"                 /* [1, 1]: of a model that restores what was dropped (ViTMAE); named where a net trains */
+#define NET_PATCH_ERRORS ".patch_errors" /* [patches, 1]: the terms of its mean, 0 where a patch was seen */
 #define NET_EMBEDDING ".embedding" /* what rebus_embed gives; names with a dot in front are not the reference's */
 
 typedef struct net_size { /* maxima a net is planned for */
 	int64_t rows, patches, features, picked, cache;
 	int64_t memory; /* rows of an encoder that stay for all steps; 0: the text net sees the features themselves */
+	int64_t whole;  /* rows of pictures whose dropped patches are restored */
 	int64_t stage_rows[PYRAMID_STAGES], window_rows[PYRAMID_STAGES][2]; /* of a pyramid of windows */
 } net_size;
 bool net_size_fits(const net_size *have, const net_size *need);
@@ -45,6 +48,11 @@ typedef struct net_stage {
 	slot merge; /* to the next one */
 	net_cut cut[2];
 } net_stage;
+
+typedef struct net_whole { /* pictures with all their patches again, those that were dropped among them */
+	space_id rows;
+	slot source, position, self, patches, dropped;
+} net_whole;
 
 typedef struct net_wants {
 	bool all;    /* every named output (trace), not only what the task needs */
@@ -72,6 +80,7 @@ typedef struct net {
 	slot pick;        /* map: rows that heads are run on */
 	slot probe, cross; /* map: one row for every picture; layout: each sees its picture's rows, or an encoder's rows */
 	slot pool;        /* map: a second row for each of them, or a mean of rows */
+	net_whole whole;
 	net_stage stage[PYRAMID_STAGES]; /* the rows of stage 0 are those of the table */
 	node_id angles, near_angles, given; /* given: the features, where part_features asked for them */
 	net_output *outputs; /* [NET_OUTPUTS] */
@@ -91,6 +100,16 @@ void net_see_grid(net *n, const char *name, node_id id, int32_t stage);
 void net_see_hidden(net *n, const char *prefix, int64_t layer, node_id id);
 const net_output *net_find(const net *n, const char *name);
 
+/* Pictures put together again (ViTMAE): a row for the class, then one for every patch, picture by picture. */
+typedef struct whole_run {
+	int64_t rows;
+	rowmap source;          /* from the table's rows, then one row that stands for what was dropped */
+	rowmap position;        /* from the decoder's table */
+	layout self;            /* every row of a picture sees all of them */
+	rowmap patches;         /* to rows of patches: from the picture's rows without the class row */
+	const int32_t *dropped; /* [rows of patches]: 1 where the patch was dropped */
+} whole_run;
+
 /* Everything a run is fed with; what a net has no slot for is ignored. */
 typedef struct net_run {
 	const tokens *table;
@@ -103,6 +122,7 @@ typedef struct net_run {
 	const int32_t *where, *where_memory;
 	const int32_t *order, *cache_order;
 	const pyramid *windows;
+	const whole_run *whole;
 } net_run;
 rebus_status net_feed(const net *n, const net_run *r, arena *a, feed *out, rebus_error *err);
 

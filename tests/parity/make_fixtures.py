@@ -23,6 +23,7 @@ case says `pil`. Greedy answers never stop at the end token, and no step's choic
 """
 import collections
 import copy
+import functools
 import inspect
 import json
 import math
@@ -133,7 +134,7 @@ def hub_config(folder):
     json.dump(config, open(path, "w"), indent=1)
 
 
-HUB_TOWER = (r"^((?:model\.)?vision_tower\.)(?!vision_model\.)", r"\1vision_model.")
+HUB_NAMES = [(r"^((?:model\.)?vision_tower\.)(?!vision_model\.)", r"\1vision_model."), (r"^decoder\.decoder_encoder\.layer\.", "decoder.decoder_layers.")]
 
 
 def save_model(model, folder, form, dtype=torch.float32, shards=None):
@@ -146,7 +147,8 @@ def save_model(model, folder, form, dtype=torch.float32, shards=None):
         hub_config(folder)
         path = os.path.join(folder, "model.safetensors")
         if os.path.exists(path):
-            save_file({re.sub(*HUB_TOWER, k): v for k, v in load_file(path).items()}, path, metadata={"format": "pt"})
+            save_file({functools.reduce(lambda name, change: re.sub(*change, name), HUB_NAMES, k): v for k, v in load_file(path).items()}, path,
+                      metadata={"format": "pt"})
     again, info = type(model).from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
     a, b = model.state_dict(), again.state_dict()
     lost = [k for k in a if not torch.equal(a[k].float(), b[k])]
@@ -461,6 +463,10 @@ def noise(seed, pictures, patches):
 
 def masked(name, form, seed, cls, dtype=torch.float32, big=None, names=("shapes.png", "photo.jpg", "tall.png"), **config):
     """The reference is given the noise that we draw."""
+    return masked_model(name, form, seed, cls, dtype, big, names, **config)[0]
+
+
+def masked_model(name, form, seed, cls, dtype=torch.float32, big=None, names=("shapes.png", "photo.jpg", "tall.png"), **config):
     g = Golden(name, form)
     cfg = T.ViTMAEConfig(**dict(dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, image_size=32, patch_size=4, mask_ratio=0.6,
         decoder_num_attention_heads=2, decoder_hidden_size=16, decoder_num_hidden_layers=1, decoder_intermediate_size=24), **config))
@@ -472,16 +478,40 @@ def masked(name, form, seed, cls, dtype=torch.float32, big=None, names=("shapes.
     def see(h, w, draw, count):
         px = pixels("ViTImageProcessor", dict(size=dict(height=h, width=w), resample=3), names[:count])
         n = noise(draw, count, (h // cfg.patch_size) * (w // cfg.patch_size))
-        o = base(pixel_values=px, noise=n, interpolate_pos_encoding=(h, w) != (cfg.image_size,) * 2)
-        return {"pixel_values": px, "noise": n, "mask": o.mask, "ids_restore": o.ids_restore, "last_hidden_state": o.last_hidden_state}
+        x = dict(pixel_values=px, noise=n, interpolate_pos_encoding=(h, w) != (cfg.image_size,) * 2)
+        o = base(**x)
+        out = {"pixel_values": px, "noise": n, "mask": o.mask, "ids_restore": o.ids_restore, "last_hidden_state": o.last_hidden_state}
+        if base is not model:
+            p = model(**x)
+            out.update({"logits": p.logits}, **({"loss": p.loss} if o.mask.sum() else {}))
+        return out
 
     with torch.no_grad():
         g.case("plain", pieces, tensors=see(cfg.image_size, cfg.image_size, 0, len(names)))
         g.case("seeded", pieces[:1], mask_seed=77, tensors=see(cfg.image_size, cfg.image_size, 77, 1))
         for h, w in big or []:
             g.case(f"{h}x{w}", pieces[:2], height=h, width=w, tensors=see(h, w, 0, 2))
-        base.embeddings.config.mask_ratio = 0.0
+        mask_ratio, base.embeddings.config.mask_ratio = cfg.mask_ratio, 0.0
         g.case("whole", pieces[:1], mask_ratio=0.0, tensors=see(cfg.image_size, cfg.image_size, 0, 1))
+        base.embeddings.config.mask_ratio = cfg.mask_ratio = mask_ratio
+    return g, model
+
+
+def masked_train(name, form, seed, **config):
+    """Pictures of two sizes; the loss is the mean over all dropped patches of both. from_pretrained forgets that the class fixes its positions."""
+    g, model = masked_model(name, form, seed, "ViTMAEForPreTraining", big=[(20, 36)], **config)
+    for p in (model.vit.embeddings.position_embeddings, model.decoder.decoder_pos_embed):
+        p.requires_grad_(False)
+    g.cases = [c for c in g.cases if c["name"] in ("plain", "20x36")]
+    g.t = {k: v for k, v in g.t.items() if k.startswith(("plain.", "20x36."))}
+    seen = [dict(pixel_values=g.t[f"{c}.pixel_values"], noise=g.t[f"{c}.noise"], interpolate_pos_encoding=c != "plain") for c in ("plain", "20x36")]
+
+    def loss():
+        o = [model(**x) for x in seen]
+        dropped = [x.mask.sum() for x in o]
+        return sum(x.loss * n for x, n in zip(o, dropped)) / sum(dropped)
+
+    descend(g, model, loss, 0.05)
     return g
 
 
@@ -1084,6 +1114,9 @@ TIMM = {
     "timm-swin-train": lambda n, s: encoder_train(n, "timm", s, swin_of_timm, (32, 36), rate=0.02),
     "vit-mae-v5": lambda n, s: masked(n, "v5", s, "ViTMAEModel", torch.bfloat16, big=[(20, 36)]),
     "vit-mae-hub": lambda n, s: masked(n, "hub", s, "ViTMAEForPreTraining", torch.float16, qkv_bias=False),
+    "vit-mae-pre-v5": lambda n, s: masked(n, "v5", s, "ViTMAEForPreTraining", big=[(20, 36), (40, 16)], norm_pix_loss=True, num_hidden_layers=1, decoder_num_hidden_layers=3),
+    "vit-mae-train": lambda n, s: masked_train(n, "v5", s, decoder_num_hidden_layers=2, image_size=16),
+    "vit-mae-normed-train": lambda n, s: masked_train(n, "hub", s, norm_pix_loss=True, image_size=16),
 }
 
 

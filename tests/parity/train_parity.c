@@ -3,6 +3,7 @@
  *
  *   classifier  pictures of two sizes (one with interpolated positions) ─► logits ─► mean cross-entropy; of a tower its pooled row is taken for
  *               logits
+ *   ViT-MAE     pictures of two sizes, patches dropped ─► decoder ─► mean squared error of what was dropped
  *   encoders of text   words of every row, or pooled rows of a tower; both towers of SigLIP 2 with one loss
  *   LLaVA       two graphs, chained by a seed:
  *
@@ -234,7 +235,7 @@ static void side_end(side *s)
 	net_free(&s->n);
 }
 
-/* All pictures of all prompts, packed. loss: cross-entropy of "logits", else "image_features" with a seed. */
+/* All pictures of all prompts, packed. loss: the net's own, or cross-entropy of "logits"; else "image_features" with a seed. */
 static void vision_side(trainee *t, side *s, bool loss)
 {
 	rebus_error err = {0};
@@ -250,7 +251,9 @@ static void vision_side(trainee *t, side *s, bool loss)
 	const net_output *o = net_find(&s->n, loss ? "logits" : "image_features");
 	o = o ? o : net_find(&s->n, "vision.pooler_output");
 	s->out = o ? o->node : 0;
-	if (loss) {
+	if (loss && net_find(&s->n, NET_LOSS)) {
+		s->out = net_find(&s->n, NET_LOSS)->node;
+	} else if (loss) {
 		s->target = graph_slot_column(s->n.g, "target", s->n.picked, 1);
 		s->out = graph_cross_entropy(s->n.g, "loss", s->out, s->target);
 	} else {
@@ -289,6 +292,20 @@ static void take_steps(trainee *t, side *s, int sides)
 			each_tensor(t, &s[i], descend, &rate);
 	}
 	compare_losses(t);
+}
+
+/* What was dropped is to be restored: the loss is the net's. */
+static void train_restorer(const char *name, const char *cpu, int threads, float losses[STEPS])
+{
+	trainee t;
+	side s;
+	if (!trainee_open(&t, name, cpu, threads))
+		return;
+	vision_side(&t, &s, true);
+	take_steps(&t, &s, 1);
+	memcpy(losses, t.losses, sizeof t.losses);
+	side_end(&s);
+	trainee_close(&t);
 }
 
 static void train_classifier(const char *name, const char *cpu, int threads, float losses[STEPS])
@@ -671,6 +688,8 @@ int main(int argc, char **argv)
 		{"swinv2-train", train_classifier},
 		{"flexivit-train", train_classifier},
 		{"timm-swin-train", train_classifier},
+		{"vit-mae-train", train_restorer},
+		{"vit-mae-normed-train", train_restorer},
 		{"siglip-train", train_classifier},
 		{"siglip2-train", train_towers},
 		{"bert-train", train_words},

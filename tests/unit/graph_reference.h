@@ -209,6 +209,29 @@ static void attend_rows(const reference *ref, const node *n, double *y)
 			}
 }
 
+static double pixel_error(const reference *ref, const node *n)
+{
+	const int32_t *at = ref->c->at[n->a.at];
+	int32_t width = ref->width[n->in[0]], channels = n->a.part, cells = width / channels;
+	double sum = 0, count = 0;
+	for (int64_t r = 0; r < ref->rows[n->in[0]]; r++) {
+		const double *x = ref->value[n->in[0]] + r * width, *t = ref->value[n->in[1]] + r * width;
+		double mean = 0, apart = 0, error = 0;
+		for (int32_t i = 0; i < width; i++)
+			mean += t[i] / width;
+		for (int32_t i = 0; i < width; i++)
+			apart += (t[i] - mean) * (t[i] - mean) / (width - 1);
+		for (int32_t i = 0; i < width; i++) {
+			double want = t[i % channels * cells + i / channels];
+			want = n->a.rms ? (want - mean) / sqrt(apart + 1e-6) : want;
+			error += (x[i] - want) * (x[i] - want) / width;
+		}
+		sum += at[r] ? error : 0;
+		count += at[r] != 0;
+	}
+	return count > 0 ? sum / count : 0;
+}
+
 static double entropy(const reference *ref, const node *n)
 {
 	const int32_t *target = ref->c->at[n->a.at];
@@ -300,6 +323,8 @@ static void reference_run(reference *ref)
 			attend_rows(ref, n, y);
 		} else if (n->op == &op_cross_entropy) {
 			y[0] = entropy(ref, n);
+		} else if (n->op == &op_pixel_error) {
+			y[0] = pixel_error(ref, n);
 		} else if (n->op == &op_cache) {
 			const int32_t *where = ref->c->at[n->a.at];
 			for (int64_t r = 0; r < ref->rows[n->in[0]]; r++)

@@ -166,6 +166,22 @@ static void build_entropy(graph_case *c, int v)
 	case_out(c, graph_cross_entropy(c->g, "loss", case_input(c, s, 13), case_column(c, s, 1, case_ints(c, target, 9))));
 }
 
+/* v: 0 plain, 1 normed, 2 nothing dropped, 3 through a product, a view and several tasks' rows */
+static void build_pixels(graph_case *c, int v)
+{
+	int32_t at[300], rows = v == 3 ? 300 : 7, wide = v == 3 ? 108 : 12;
+	space_id s = case_space(c, rows);
+	slot in;
+	for (int i = 0; i < rows; i++)
+		at[i] = v == 2 ? 0 : case_below(c, 3) > 0;
+	node_id patches = graph_input(c->g, "patches", s, wide, &in), x = case_input(c, s, v == 3 ? 5 : wide);
+	float *values = case_floats(c, (int64_t)rows * wide, 1);
+	c->at[in] = values;
+	if (v == 3)
+		x = graph_view(c->g, graph_linear(c->g, "said", x, case_matrix(c, DT_F32, wide + 4, 5, true)), 3, wide);
+	case_out(c, graph_pixel_error(c->g, "loss", x, patches, case_column(c, s, 1, case_ints(c, at, rows)), v == 1 ? 2 : 3, v == 1 || v == 3, NULL));
+}
+
 static void build_column_sum(graph_case *c, int v)
 {
 	node_id x = case_input(c, case_space(c, 9), 150);
@@ -439,6 +455,10 @@ static const op_case cases[] = {
 	{"cross entropy", build_entropy, 0},
 	{"cross entropy, ignored rows", build_entropy, 1},
 	{"cross entropy, all ignored", build_entropy, 2},
+	{"pixels", build_pixels, 0},
+	{"pixels, normed", build_pixels, 1},
+	{"pixels, none dropped", build_pixels, 2},
+	{"pixels of a product", build_pixels, 3},
 	{"column sum", build_column_sum, 0},
 	{"column sum of a view", build_column_sum, 1},
 	{"views of views", build_views, 0},
