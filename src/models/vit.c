@@ -15,8 +15,8 @@
  *
  *     norm ─► decoder_embed ─► [class, patch or mask row, ...] in place + position ─► K x block ─► norm ─► pred ─► pixels
  *
- * Positions of both are sines and cosines that are not learned (the class fixes them; its from_pretrained forgets it). transformers 5 writes the decoder's blocks under another name
- * (decoder_encoder.layer) than it reads in the Hub's files (decoder_layers); both are read.
+ * Positions of both are sines and cosines that are not learned (the class fixes them; its from_pretrained forgets it). transformers 5
+ * writes the decoder's blocks under another name (decoder_encoder.layer) than the Hub's files have (decoder_layers); both are read.
  *
  * hidden_states.i is what enters block i; last_hidden_state comes after the final norm. Names of the Hub and of
  * transformers 5 are the same; a bare model's have no "vit." or "deit." in front.
@@ -121,7 +121,8 @@ static const weight_row rows[] = {
 	WEIGHT_ROW(BIAS, "distillation_classifier.bias", V(distillation_head), .out = WEIGHT_ANY, .when = DISTILLED, .optional = true,
 		.only = "WithTeacher"),
 	WEIGHT_ROW(VECTOR, "decoder.mask_token", V(mask_row), .out = D(restored_hidden), .when = RESTORES, .lead = 2),
-	WEIGHT_ROW(TABLE, "decoder.decoder_pos_embed", V(restored_position), .out = D(positions), .in = D(restored_hidden), .waves = RESTORES, .when = RESTORES, .lead = 1),
+	WEIGHT_ROW(TABLE, "decoder.decoder_pos_embed", V(restored_position), .out = D(positions), .in = D(restored_hidden), .waves = RESTORES,
+		.when = RESTORES, .lead = 1),
 	WEIGHT_ROW(LINEAR, "decoder.decoder_embed.weight", V(restored_in), .out = D(restored_hidden), .in = D(hidden), .when = RESTORES),
 	WEIGHT_ROW(BIAS, "decoder.decoder_embed.bias", V(restored_in), .out = D(restored_hidden), .when = RESTORES),
 	BLOCK(NAMES_RESTORED, restored, restored_hidden, restored_mlp, restored_layers, RESTORES, WEIGHT_IF(vit_config, restores_biased)),

@@ -7,6 +7,7 @@
 #include "parity.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +89,27 @@ static void compare(const char *name, const safetensors *made, const safetensors
 	}
 }
 
+/* Positions that are not learned: sines and cosines of the column in the first half, of the row in the second. */
+static void check_waves(const char *name, const safetensors *made)
+{
+	for (size_t i = 0; i < safetensors_count(made); i++) {
+		const tensor_info *t = safetensors_at(made, i);
+		if (!strstr(t->name, "decoder_pos_embed") && !(strstr(t->name, "position_embeddings") && !strncmp(name, "vit-mae", 7)))
+			continue;
+		const float *x = t->data;
+		int64_t cells = t->shape[1] - 1, wide = t->shape[2], side = 1;
+		while ((side + 1) * (side + 1) <= cells)
+			side++;
+		const float *down = x + (1 + side) * wide, *across = x + 2 * wide; /* cells (1, 0) and (0, 1) */
+		bool zero = true, good = down[0] == 0 && down[wide / 4] == 1 && across[wide / 2] == 0 && across[wide * 3 / 4] == 1;
+		for (int64_t k = 0; k < wide; k++)
+			zero = zero && x[k] == 0;
+		good = good && fabs((double)down[wide / 2] - sin(1)) < 1e-7 && fabs((double)across[wide / 4] - cos(1)) < 1e-7;
+		good = good && fabs((double)across[1] - sin(pow(10000, -4 / (double)wide))) < 1e-7;
+		check(zero && good, "%s: %s does not begin as sines and cosines", name, t->name);
+	}
+}
+
 /* Made, opened as a model, compared. */
 static void make(const char *folder, const char *name, const char *scratch)
 {
@@ -98,8 +120,10 @@ static void make(const char *folder, const char *name, const char *scratch)
 	arena_init(&a, NULL, 0);
 	if (check_call(model_open_config(folder, &m, &err), &err, name) && check_call(model_write_fresh(m, 1, scratch, &err), &err, name) &&
 		check_call(safetensors_open(&a, scratch, LOAD_COPY, &made, &err), &err, name) &&
-		check_call(safetensors_open(&a, folder, LOAD_COPY, &saved, &err), &err, name))
+		check_call(safetensors_open(&a, folder, LOAD_COPY, &saved, &err), &err, name)) {
 		compare(name, made, saved);
+		check_waves(name, made);
+	}
 	safetensors_close(made);
 	safetensors_close(saved);
 	rebus_model_close(m);
