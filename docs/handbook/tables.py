@@ -173,3 +173,21 @@ table("rotary-angles", "02-rope-multiaxis-encoding.md", ["angles of models/llava
        asked_row("yarn, factor 4, original context 128",
                  rope("yarn-4", rope_type="yarn", factor=4.0, original_max_position_embeddings=128)),
        (["two axes (rows and columns) for picture rows"], [missing("a trained folder of a three-axis family"), note("the same")])])
+
+
+# 04: how attention grows with the picture. Arithmetic is counted from shapes, so these cells do not depend on the machine.
+def growth_cells(model, side):
+    b = number(f"{model.split('/')[-1]}-{side}", ["rebus", "bench", "-m", model, "--size", f"{side}x{side}", "--repeat", "1", "--json"],
+               tokens="parts.0.tokens", flops="parts.0.flops", attend="parts.0.operations.op=attend.flops")
+    return [cell("tokens", b, digits=0), cell("attend", b, times=1e-6, digits=2), cell("flops", b, times=1e-6, digits=2)]
+
+
+table("attention-growth", "04-sequence-vs-spatial-attention.md",
+      ["side of the picture", "rows, whole attention (vit-fashion)", "its attention, MFLOP", "all, MFLOP", "rows of stage 1, windows of 2 (swin fixture)",
+       "its attention, MFLOP", "all, MFLOP"],
+      [([f"{k} times"], growth_cells("models/vit-fashion", 28 * k) + growth_cells("tests/parity/fixtures/swin-hub", 30 * k)) for k in (1, 2, 4, 8)])
+table("picture-and-question-order", "04-sequence-vs-spatial-attention.md", ["prompt of models/llava-easyvqa", "bundled questions right, %", "probability of its own answer"],
+      [asked_row("picture, then question (as trained)", run("ask", "picture-first")),
+       asked_row("question, then picture", run("ask", "text-first", text_first=True)),
+       asked_row("picture, ten words, question", run("ask", "ten-words", before="is is is is is is is is is is ")),
+       asked_row("picture, forty words, question", run("ask", "forty-words", before="is " * 40))])
