@@ -97,8 +97,9 @@ typedef struct rebus_model_options {
 	 * of activations. docs/numerics.md says what is lost. Weights are made ready once, when a session first runs that part.
 	 */
 	const char *precision;
+	const char *adapter;              /* folder of a LoRA adapter in PEFT's form, computed beside the weights; NULL: none */
 	int32_t patch_size;               /* FlexiViT and timm's other ViTs: patches of this size, 8 to 48; 0: the checkpoint's */
-	uint8_t reserved[52];             /* zero */
+	uint8_t reserved[44];             /* zero */
 } rebus_model_options;
 REBUS_API rebus_model_options rebus_model_defaults(void);
 

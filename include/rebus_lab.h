@@ -184,6 +184,8 @@ typedef struct rebus_train_options {
 	uint8_t reserved[64];       /* zero */
 } rebus_train_options;
 /* Trains until the recipe's end; goes on from OUT/state.safetensors where there is one. options NULL: the defaults. */
+/* Writes the folder `out`: that model with an adapter of PEFT's form folded into its weights. Weights it changes become f32. */
+REBUS_API rebus_status rebus_merge(const char *folder, const char *adapter, const char *out, rebus_error *err);
 REBUS_API rebus_status rebus_train(const rebus_recipe *recipe, const rebus_train_options *options, rebus_train_state *out, rebus_error *err);
 
 #ifdef __cplusplus

@@ -53,7 +53,7 @@ typedef struct cli_list {
 
 /* What the command line says. Numbers are -1 where nothing was said; texts are NULL then. */
 typedef struct cli_request {
-	const char *model, *cpu, *load, *precision, *batch, *inputs, *out, *files, *positions, *backend, *plain;
+	const char *model, *cpu, *load, *precision, *batch, *inputs, *out, *files, *positions, *backend, *adapter, *plain;
 	const char *batching, *labels_file, *templates_file, *store, *attention;
 	cli_list pieces; /* cli_piece, in the order given */
 	cli_list labels, templates, stops; /* const char * */
@@ -75,7 +75,8 @@ enum {
 	CLI_TOKENS = 64,
 	CLI_TRACE = 128,
 	CLI_ALL = 255,  /* those that take a model and inputs */
-	CLI_TRAIN = 256 /* its options are a recipe's, apart from a few */
+	CLI_TRAIN = 256, /* its options are a recipe's, apart from a few */
+	CLI_CONVERT = 512
 };
 
 /* What an argument that is no option means. */
@@ -93,7 +94,7 @@ typedef struct cli_command {
 	rebus_status (*run)(const cli_request *r, rebus_error *err);
 } cli_command;
 
-extern const cli_command cli_ask, cli_bench, cli_classify, cli_embed, cli_inspect, cli_search, cli_tokens, cli_trace, cli_train;
+extern const cli_command cli_ask, cli_bench, cli_classify, cli_convert, cli_embed, cli_inspect, cli_search, cli_tokens, cli_trace, cli_train;
 
 rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_request *out, rebus_error *err);
 void cli_request_free(cli_request *r);

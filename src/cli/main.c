@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const cli_command *const commands[] = {&cli_ask, &cli_classify, &cli_embed, &cli_search, &cli_tokens, &cli_inspect,
-                                              &cli_trace, &cli_bench, &cli_train};
+                                              &cli_trace, &cli_bench, &cli_train, &cli_convert};
 
 static cli_out text; /* what --help collects; print has no room for an argument */
 

@@ -35,7 +35,7 @@ typedef struct {
 #define MOST_TOKENS 1e6
 
 static const option table[] = {
-	{"--model", 'm', WORD, CLI_ALL, FIELD(model), "DIR", 0, 0,
+	{"--model", 'm', WORD, CLI_ALL | CLI_CONVERT, FIELD(model), "DIR", 0, 0,
 	 "checkpoint folder, or ORG/NAME found in the Hugging Face cache (default: $REBUS_MODEL, else the model that comes with "
 	 "rebus, named above)"},
 	{"--image", 0, IMAGE, CLI_ALL, FIELD(pieces), "FILE", 0, 0, "a picture; repeatable, order counts"},
@@ -61,6 +61,7 @@ static const option table[] = {
 	{"--top", 0, WHOLE, CLI_SEARCH, FIELD(top), "K", 0, 1e9, "how many files to print, best first; 0: all (default: 10)"},
 	{"--output", 'o', WORD, CLI_TRACE, FIELD(out), "OUT.safetensors", 0, 0,
 	 "the file to write; it appears when it is complete, or stays as it was (required)"},
+	{"--output", 'o', WORD, CLI_CONVERT, FIELD(out), "OUT", 0, 0, "the folder to write (required)"},
 	{"--output", 'o', WORD, CLI_EMBED, FIELD(out), "OUT", 0, 0,
 	 "the file to write, OUT.npy (the names go to OUT.npy.files), OUT.safetensors or OUT.jsonl; without it, --json prints the "
 	 "vectors"},
@@ -137,17 +138,19 @@ static const option table[] = {
 	 "timed runs after one to warm up; the median is printed (default: 5)"},
 	{"--copies", 0, WHOLE, CLI_BENCH, FIELD(copies), "N", 1, 4096, "run the input N times packed in one pass (default: 1)"},
 	{"--profile", 0, FLAG, CLI_BENCH, FIELD(profile), NULL, 0, 0, "also print the steps that cost most"},
-	{"--json", 0, FLAG, CLI_ALL | CLI_TRAIN, FIELD(json), NULL, 0, 0,
+	{"--json", 0, FLAG, CLI_ALL | CLI_TRAIN | CLI_CONVERT, FIELD(json), NULL, 0, 0,
 	 "print the result as JSON; with --batch or several files one value a line"},
 	{"--threads", 't', WHOLE, CLI_ALL | CLI_TRAIN, FIELD(threads), "N", 1, 1024, "threads (default: the processors this process may use)"},
 	{"--cpu", 0, CHOICE, CLI_ALL | CLI_TRAIN, FIELD(cpu), "portable|avx2|avx512|avx512bf16|neon", 0, 0,
 	 "highest instruction set to use (default: $REBUS_CPU, else the best there is)"},
 	{"--precision", 0, CHOICE, PRECISE, FIELD(precision), "f32|bf16|int8", 0, 0,
 	 "what factors of matrix products are rounded to: f32 exact; bf16 and int8 faster, less exact (default: f32)"},
+	{"--adapter", 0, WORD, PRECISE | CLI_CONVERT, FIELD(adapter), "DIR", 0, 0,
+	 "a LoRA adapter in PEFT's form (adapter_config.json, adapter_model.safetensors), computed beside the model's weights"},
 	{"--load", 0, CHOICE, CLI_ALL, FIELD(load), "map|copy", 0, 0,
 	 "map the weights, or read them into memory, where later changes of the file do no harm (default: map)"},
-	{"--quiet", 'q', FLAG, CLI_ALL | CLI_TRAIN, FIELD(quiet), NULL, 0, 0, "no warnings and no progress on standard error"},
-	{"--help", 'h', FLAG, CLI_ALL | CLI_TRAIN, FIELD(help), NULL, 0, 0, "this text"},
+	{"--quiet", 'q', FLAG, CLI_ALL | CLI_TRAIN | CLI_CONVERT, FIELD(quiet), NULL, 0, 0, "no warnings and no progress on standard error"},
+	{"--help", 'h', FLAG, CLI_ALL | CLI_TRAIN | CLI_CONVERT, FIELD(help), NULL, 0, 0, "this text"},
 };
 
 /* Options of the design whose models or commands are not here yet. */

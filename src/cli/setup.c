@@ -118,6 +118,7 @@ rebus_status cli_engine_open(cli_engine *e, const cli_command *command, const cl
 		CLI_TRY(default_model(command, e->found, sizeof e->found, err));
 	model.cpu = r->cpu;
 	model.precision = r->precision;
+	model.adapter = r->adapter;
 	model.patch_size = r->patch > 0 ? (int32_t)r->patch : 0;
 	model.copy = r->load && !strcmp(r->load, "copy");
 	CLI_TRY(rebus_model_open(e->folder, &model, &e->model, err));

@@ -36,6 +36,7 @@ struct graph {
 	flow **flows, **flow_ends; /* [walk_count + 1] */
 	node_id *gradients;        /* [walk_count + 1] */
 	node_id walk_count;
+	slot draw;
 };
 
 /* Element 0 of each array stands for "none" and is all zero, so that looking at it is harmless. */
@@ -229,6 +230,13 @@ slot graph_slot_transposed(graph *g, slot map, int64_t rows_in)
 bool graph_slot_is(const graph *g, slot id, slot_kind kind, space_id rows)
 {
 	return id > 0 && id <= g->slot_count && g->slots[id].kind == kind && g->slots[id].rows == rows;
+}
+
+slot graph_draw(graph *g, bool make)
+{
+	if (!g->draw && make)
+		g->draw = slot_add(g, (slot_info){.kind = SLOT_COLUMN, .name = "draw", .rows = graph_space_fixed(g, 1), .width = 4});
+	return g->draw;
 }
 
 int32_t graph_count(const graph *g)

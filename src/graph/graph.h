@@ -136,6 +136,15 @@ node_id graph_param_bias(graph *g, const weight *w); /* [1, out] */
 node_id graph_view(graph *g, node_id of, int32_t column, int32_t width); /* columns of a node; without a name */
 
 node_id graph_linear(graph *g, const char *name, node_id x, const weight *w);                    /* x W^T + b */
+/* y with what the branches beside w give to the rows x; graph_linear calls it. */
+node_id graph_linear_beside(graph *g, const char *name, node_id x, node_id y, const weight *w);
+bool graph_has_beside(const weight *w);
+/* x m / (1 - p), m = 0 with probability p for each element, else 1; x itself where the graph does not train. */
+node_id graph_dropout(graph *g, const char *name, node_id x, float p);
+/* The same with one m for all rows of a sample; sample: a column of width 1. */
+node_id graph_drop_path(graph *g, const char *name, node_id x, float p, slot sample);
+/* The column [1, 4] that says what a run draws: two words, whether it counts (else nothing is dropped), 0. make: also where there is none yet. */
+slot graph_draw(graph *g, bool make);
 node_id graph_add(graph *g, const char *name, node_id a, node_id b);                             /* same rows and width */
 node_id graph_act(graph *g, const char *name, act_kind act, node_id x);
 node_id graph_gate(graph *g, const char *name, act_kind act, node_id a, node_id b);              /* act(a) * b */

@@ -125,10 +125,14 @@ node_id graph_linear(graph *g, const char *name, node_id x, const weight *w)
 	bool biased = false;
 	for (int p = 0; p < w->parts; p++)
 		biased |= w->bias[p] != NULL;
+	node_id narrow = x;
 	if (packs_precision(graph_packs(g)) != PRECISION_F32)
-		x = graph_narrow(g, x, packs_precision(graph_packs(g)));
-	node_id in[3] = {x, graph_param(g, w), biased ? graph_param_bias(g, w) : 0};
-	return graph_append(g, &op_linear, name, in, 3, w, NULL);
+		narrow = graph_narrow(g, x, packs_precision(graph_packs(g)));
+	node_id in[3] = {narrow, graph_param(g, w), biased ? graph_param_bias(g, w) : 0};
+	if (!graph_has_beside(w))
+		return graph_append(g, &op_linear, name, in, 3, w, NULL);
+	const char *base = graph_text(g, "%s.base_layer", name ? name : w->name);
+	return graph_linear_beside(g, name, x, graph_append(g, &op_linear, base, in, 3, w, NULL), w);
 }
 
 /* ------------------------------------------------------------------------------------------------ dx = dy W */

@@ -20,6 +20,13 @@ typedef struct matrix {
 	bool plus_one;    /* the checkpoint has values less by 1 */
 } matrix;
 
+/* A low-rank branch beside a matrix (Hu et al. 2021): y += up(scale down(dropped x)). */
+typedef struct adapter {
+	const struct weight *down, *up; /* [rank, in], [outputs, rank] */
+	float scale, drop;              /* drop: share of x that is dropped while training */
+	int32_t parts;                  /* so many parts of the weight, from its own on, are one matrix to it */
+} adapter;
+
 typedef struct weight {
 	const char *name; /* the first part's, as the checkpoint calls it */
 	int32_t parts;
@@ -28,6 +35,7 @@ typedef struct weight {
 	const char *bias_name[WEIGHT_PARTS];
 	const float *f32;                /* vectors and scalars: their values in f32; else NULL */
 	int64_t out, in;                 /* out summed over the parts */
+	const adapter *beside[WEIGHT_PARTS]; /* at the first of its parts; NULL: none */
 } weight;
 
 #endif

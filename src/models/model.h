@@ -19,6 +19,7 @@ struct rebus_model {
 	safetensors *weights;
 	uint8_t *used;
 	float **own; /* [tensors]: trainable values; NULL: the model is read-only */
+	struct adapter_set *adapter; /* NULL: none */
 	pack_set *ready; /* weights made ready for products, in the precision asked for */
 	processor *pictures;       /* NULL: the folder has none */
 	tokenizer *words;          /* NULL: the folder has none */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "files/hub.h"
+#include "models/adapter.h"
 #include "models/model.h"
 #include "models/timm.h"
 
@@ -272,6 +273,8 @@ static rebus_status read_weights(struct rebus_model *m, const rebus_model_option
 	if (o->patch_size)
 		TRY(f->repatch(&m->mem, &m->self, o->patch_size, err));
 	TRY(warn_unused(m, err));
+	if (o->adapter)
+		TRY(adapter_read(m, o->adapter, err));
 done:
 	return status;
 }

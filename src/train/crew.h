@@ -9,7 +9,7 @@ typedef void (*crew_work)(void *arg, int64_t task, int member);
 void crew_run(const rebus_runner *team, int64_t tasks, crew_work work, void *arg);
 
 /* Counter-based: the same (seed, what, at, number) gives the same bits anywhere, in any order. */
-typedef enum { RANDOM_ORDER, RANDOM_AUGMENT, RANDOM_WEIGHTS, RANDOM_TOKENS } random_what;
+typedef enum { RANDOM_ORDER, RANDOM_AUGMENT, RANDOM_WEIGHTS, RANDOM_TOKENS, RANDOM_DROPOUT } random_what;
 uint64_t random_bits(uint64_t seed, random_what what, uint64_t at, uint64_t number);
 double random_unit(uint64_t seed, random_what what, uint64_t at, uint64_t number);   /* [0, 1) */
 double random_normal(uint64_t seed, random_what what, uint64_t at, uint64_t number); /* mean 0, deviation 1 */

@@ -157,34 +157,123 @@ done:
 	return status;
 }
 
-rebus_status export_model(trainer *t, rebus_error *err)
+/* A folder like the one that was opened, with what was trained, and with an adapter folded in. */
+typedef struct writing {
+	const rebus_model *m;
+	const trainer *t; /* NULL: nothing was trained */
+	const char *from, *to;
+	bool fold;
+} writing;
+
+static const float *trained(void *user, const char *key, const float *as_it_is)
+{
+	const trainer *t = user;
+	const parameter *p = t ? find(t, key) : NULL;
+	return !p ? as_it_is : p->average ? p->average : p->value;
+}
+
+static rebus_status new_values(const writing *w, const tensor_info *x, arena *a, tensor_out *out, rebus_error *err)
+{
+	const parameter *p = w->t ? find(w->t, x->name) : NULL;
+	const float *folded = NULL;
+	if (p)
+		return place(p, x, a, out, err);
+	rebus_status status = w->fold ? adapter_fold(w->m, x, &(adapter_values){trained, (void *)(uintptr_t)w->t}, a, &folded, err) : REBUS_OK;
+	if (folded)
+		*out = (tensor_out){.name = x->name, .type = TENSOR_F32, .rank = x->rank, .data = folded};
+	memcpy(out->shape, x->shape, sizeof x->shape);
+	return status;
+}
+
+static rebus_status write_model(const writing *w, rebus_error *err)
 {
 	rebus_status status;
 	arena a;
 	arena_init(&a, NULL, 0);
-	size_t count = safetensors_count(t->m->weights);
+	size_t count = safetensors_count(w->m->weights);
 	bool narrow = false;
 	tensor_out *list = arena_zero(&a, count + 1, sizeof *list);
-	const char *path = arena_format(&a, "%s/model.safetensors", t->r->out), *config = arena_format(&a, "%s/config.json", t->r->out);
+	const char *path = arena_format(&a, "%s/model.safetensors", w->to), *config = arena_format(&a, "%s/config.json", w->to);
 	if (!list || !path || !config) {
 		status = error_memory(err, "a model");
 		goto done;
 	}
 	for (size_t i = 0; i < count; i++) {
-		const tensor_info *x = safetensors_at(t->m->weights, i);
-		const parameter *p = find(t, x->name);
+		const tensor_info *x = safetensors_at(w->m->weights, i);
 		list[i] = (tensor_out){.name = x->name, .type = x->type, .rank = x->rank, .data = x->data};
 		memcpy(list[i].shape, x->shape, sizeof x->shape);
-		narrow |= p && x->type != TENSOR_F32;
-		if (p)
-			TRY(place(p, x, &a, &list[i], err));
+		TRY(new_values(w, x, &a, &list[i], err));
+		narrow |= list[i].type != x->type;
 	}
-	if (t->r->model)
-		TRY(copy_folder(t->m->folder, t->r->out, err));
+	if (w->from)
+		TRY(copy_folder(w->from, w->to, err));
 	TRY(safetensors_write(path, list, count, err));
 	if (narrow)
 		TRY(write_config(config, &a, err));
 done:
 	arena_free(&a);
+	return status;
+}
+
+/* What is trained whole beside the factors, as the checkpoint has it. */
+static rebus_status whole_tensors(const trainer *t, arena *a, tensor_out **out, size_t *count, rebus_error *err)
+{
+	size_t n = safetensors_count(t->m->weights);
+	tensor_out *list = arena_zero(a, n + 1, sizeof *list);
+	if (!list)
+		return error_memory(err, "an adapter");
+	*count = 0;
+	for (size_t i = 0; i < n; i++) {
+		const tensor_info *x = safetensors_at(t->m->weights, i);
+		const parameter *p = find(t, x->name);
+		if (!p)
+			continue;
+		tensor_out *to = &list[(*count)++];
+		*to = (tensor_out){.name = x->name, .rank = x->rank};
+		memcpy(to->shape, x->shape, sizeof x->shape);
+		rebus_status status = place(p, x, a, to, err);
+		if (status)
+			return status;
+	}
+	*out = list;
+	return REBUS_OK;
+}
+
+static rebus_status export_adapter(trainer *t, rebus_error *err)
+{
+	rebus_status status;
+	arena a;
+	tensor_out *whole = NULL;
+	size_t count = 0;
+	arena_init(&a, NULL, 0);
+	TRY(whole_tensors(t, &a, &whole, &count, err));
+	TRY(adapter_write(t->m, t->r->out, t->r->model, &(adapter_values){trained, t}, whole, count, err));
+	if (t->r->merge) {
+		TRY(make_folder(t->r->merge, err));
+		TRY(write_model(&(writing){.m = t->m, .t = t, .from = t->m->folder, .to = t->r->merge, .fold = true}, err));
+	}
+done:
+	arena_free(&a);
+	return status;
+}
+
+rebus_status export_model(trainer *t, rebus_error *err)
+{
+	if (t->m->adapter)
+		return export_adapter(t, err);
+	return write_model(&(writing){.m = t->m, .t = t, .from = t->r->model ? t->m->folder : NULL, .to = t->r->out}, err);
+}
+
+rebus_status rebus_merge(const char *folder, const char *adapter, const char *out, rebus_error *err)
+{
+	rebus_status status;
+	rebus_model *m = NULL;
+	rebus_model_options o = rebus_model_defaults();
+	o.adapter = adapter;
+	TRY(rebus_model_open(folder, &o, &m, err));
+	TRY(make_folder(out, err));
+	TRY(write_model(&(writing){.m = m, .from = m->folder, .to = out, .fold = true}, err));
+done:
+	rebus_model_close(m);
 	return status;
 }

@@ -96,16 +96,19 @@ typedef struct pattern {
 	regex_run run;
 } pattern;
 
-static rebus_status pattern_open(pattern *p, const char *text, rebus_error *err)
+static rebus_status pattern_open(pattern *p, const char *text, const char *what, rebus_error *err)
 {
 	*p = (pattern){0};
-	rebus_status status = regex_open(text, strlen(text), "freeze", &p->r, err);
+	if (!text)
+		return REBUS_OK;
+	rebus_status status = regex_open(text, strlen(text), what, &p->r, err);
 	return status ? status : regex_run_begin(&p->run, 1 << 20, err);
 }
 
 static void pattern_close(pattern *p)
 {
-	regex_run_end(&p->run);
+	if (p->r)
+		regex_run_end(&p->run);
 	regex_close(p->r);
 }
 
@@ -113,35 +116,67 @@ static rebus_status pattern_finds(pattern *p, const char *name, bool *found, reb
 {
 	regex_at at = {0};
 	*found = false;
-	return name ? regex_next(p->r, &p->run, name, strlen(name), &at, found, err) : REBUS_OK;
+	return name && p->r ? regex_next(p->r, &p->run, name, strlen(name), &at, found, err) : REBUS_OK;
 }
 
-rebus_status parameters_freeze(graph *g, const char *text, rebus_error *err)
+typedef struct freezer {
+	const freeze_rule *rule;
+	pattern frozen, whole;
+} freezer;
+
+static rebus_status freezer_open(freezer *f, const freeze_rule *rule, rebus_error *err)
 {
-	pattern p;
-	rebus_status status = pattern_open(&p, text, err);
+	*f = (freezer){.rule = rule};
+	rebus_status status = pattern_open(&f->frozen, rule->pattern, "freeze", err);
+	return status || !rule->set ? status : pattern_open(&f->whole, rule->set->plan.whole, "lora-whole", err);
+}
+
+static void freezer_close(freezer *f)
+{
+	pattern_close(&f->frozen);
+	pattern_close(&f->whole);
+}
+
+static rebus_status freezes(freezer *f, const char *name, bool *out, rebus_error *err)
+{
+	const adapter_set *s = f->rule->set;
+	bool whole = false;
+	rebus_status status = pattern_finds(&f->frozen, name, out, err);
+	if (status || *out || !s || !name || adapter_is_key(name))
+		return status;
+	status = pattern_finds(&f->whole, name, &whole, err);
+	for (int32_t i = 0; i < s->whole_count; i++)
+		whole |= !strcmp(s->whole[i].name, name);
+	*out = !whole;
+	return status;
+}
+
+rebus_status parameters_freeze(graph *g, const freeze_rule *rule, rebus_error *err)
+{
+	freezer f;
+	rebus_status status = freezer_open(&f, rule, err);
 	for (node_id id = 1; id <= graph_count(g) && !status; id++) {
 		const node *n = graph_node(g, id);
 		bool all = n->op == &op_param, one;
 		for (int32_t k = 0; all && !status && k < n->w->parts; k++) {
 			const char *name = n->a.which == 1 ? n->w->bias_name[k] : n->w->part[k].name;
-			status = pattern_finds(&p, name, &one, err);
+			status = freezes(&f, name, &one, err);
 			all = one || !name;
 		}
 		if (all && !status)
 			graph_freeze(g, id);
 	}
-	pattern_close(&p);
+	freezer_close(&f);
 	return status;
 }
 
-static rebus_status freeze(parameters *list, const char *text, rebus_error *err)
+static rebus_status freeze(parameters *list, const freeze_rule *rule, rebus_error *err)
 {
-	pattern p;
-	rebus_status status = pattern_open(&p, text, err);
+	freezer f;
+	rebus_status status = freezer_open(&f, rule, err);
 	for (int32_t i = 0; i < list->count && !status; i++)
-		status = pattern_finds(&p, list->at[i].name, &list->at[i].frozen, err);
-	pattern_close(&p);
+		status = freezes(&f, list->at[i].name, &list->at[i].frozen, err);
+	freezer_close(&f);
 	return status;
 }
 
@@ -200,7 +235,7 @@ static rebus_status cut(parameters *list, arena *a, rebus_error *err)
 	return REBUS_OK;
 }
 
-rebus_status parameters_ready(parameters *list, arena *a, const recipe *r, rebus_error *err)
+rebus_status parameters_ready(parameters *list, arena *a, const recipe *r, const freeze_rule *rule, rebus_error *err)
 {
 	rebus_status status;
 	for (int32_t i = 0; i < list->count; i++) {
@@ -210,8 +245,7 @@ rebus_status parameters_ready(parameters *list, arena *a, const recipe *r, rebus
 	}
 	if (r->layer_decay < 1)
 		decay_layers(list, r->layer_decay);
-	if (r->freeze)
-		TRY(freeze(list, r->freeze, err));
+	TRY(freeze(list, rule, err));
 	for (int32_t i = 0; i < list->count; i++) {
 		if (!list->at[i].frozen && !keep_room(&list->at[i], a, r)) {
 			status = error_memory(err, "the optimiser");

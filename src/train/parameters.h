@@ -8,7 +8,7 @@
 #ifndef REBUS_PARAMETERS_H
 #define REBUS_PARAMETERS_H
 
-#include "parts/net.h"
+#include "models/adapter.h"
 #include "train/recipe.h"
 
 enum { PIECE = 16384, GRADIENT_SOURCES = 4 };
@@ -53,8 +53,13 @@ typedef struct parameters {
 rebus_status parameters_add(parameters *list, arena *a, const net *n, plan *const *p, const bool *live, rebus_error *err);
 /* One number whose gradient nobody's graph computes. */
 rebus_status parameters_add_number(parameters *list, arena *a, const char *name, float *value, const float *gradient, rebus_error *err);
+/* Which weights stay as they are: those a pattern finds; with an adapter all but its own and those it has whole. */
+typedef struct freeze_rule {
+	const char *pattern; /* NULL: none */
+	const adapter_set *set;
+} freeze_rule;
 /* Freezing, rates and memory as the recipe says; layers: blocks of the deepest part, for layer-wise decay. */
-rebus_status parameters_ready(parameters *list, arena *a, const recipe *r, rebus_error *err);
+rebus_status parameters_ready(parameters *list, arena *a, const recipe *r, const freeze_rule *rule, rebus_error *err);
 /* Where gradients lie now; accumulate: adds them to sums, `share` of each, instead (first: the sums begin). */
 void parameters_gather(parameters *list, const rebus_runner *team, bool sum, bool first, float share);
 
@@ -62,7 +67,7 @@ void parameters_gather(parameters *list, const rebus_runner *team, bool sum, boo
 typedef void (*piece_work)(void *arg, parameters *list, int64_t piece);
 void parameters_each(parameters *list, const rebus_runner *team, piece_work work, void *arg);
 
-/* Freezes the nodes of a graph whose weights all match, before its gradient is appended. */
-rebus_status parameters_freeze(graph *g, const char *pattern, rebus_error *err);
+/* Freezes the nodes of a graph whose weights all are, before its gradient is appended. */
+rebus_status parameters_freeze(graph *g, const freeze_rule *rule, rebus_error *err);
 
 #endif

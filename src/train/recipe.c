@@ -32,6 +32,16 @@ static const recipe_option options[] = {
 	CHOICE_OPTION("optimiser", optimiser, "adamw|sgd|lion", "how weights move", "adamw: arXiv 1711.05101; lion: arXiv 2302.06675"),
 	CHOICE_OPTION("schedule", schedule, "cosine|linear|constant", "the rate after the warm-up", "cosine: arXiv 1608.03983"),
 	TEXT_OPTION("freeze", freeze, "regular expression: weights whose name it finds stay as they are", ""),
+	TEXT_OPTION("lora", lora,
+		"low-rank factors are trained beside these linear layers and nothing else: names apart by commas (a module's, or what follows a dot in it), "
+		"all-linear, or a regular expression for whole names, as PEFT's target_modules", "arXiv 2106.09685"),
+	WHOLE_OPTION("lora-rank", lora_rank, 1, 65536, 8, "rank of the factors", "arXiv 2106.09685; default: PEFT's"),
+	REAL_OPTION("lora-alpha", lora_alpha, 0, 1e6, 8, "what the factors give is multiplied by alpha / rank", "arXiv 2106.09685; default: PEFT's"),
+	REAL_OPTION("lora-dropout", lora_dropout, 0, 0.999, 0, "share of the factors' inputs that is dropped", "PEFT's lora_dropout"),
+	CHOICE_OPTION("lora-root", lora_root, "no|yes", "alpha / root of the rank instead", "arXiv 2312.03732, PEFT's use_rslora"),
+	TEXT_OPTION("lora-whole", lora_whole, "regular expression: weights whose name it finds are trained whole beside the factors", "PEFT's modules_to_save"),
+	TEXT_OPTION("adapter", adapter, "folder of an adapter in PEFT's form to train further, instead of lora", ""),
+	TEXT_OPTION("merge", merge, "folder to write the model to with the adapter folded into its weights; OUT has the adapter alone", ""),
 	CHOICE_OPTION("keep", keep, "last|best", "which weights are written: the last ones, or those of the best evaluation", ""),
 	WHOLE_OPTION("epochs", epochs, 1, 1e6, 10, "passes over the training set", ""),
 	WHOLE_OPTION("steps", steps, 0, 1e12, 0, "steps in all instead of epochs; 0: by epochs", ""),
@@ -90,6 +100,7 @@ void recipe_defaults(recipe *r)
 	r->optimiser = "adamw";
 	r->schedule = "cosine";
 	r->keep = "last";
+	r->lora_root = "no";
 }
 
 static const recipe_option *find(const char *name)
@@ -141,6 +152,25 @@ rebus_status recipe_set(arena *a, recipe *r, const char *name, const char *value
 	return set_number(r, o, *value && !*end ? v : NAN, value, err);
 }
 
+/* ["a", "b"] is "a,b". */
+static rebus_status set_list(arena *a, recipe *r, const recipe_option *o, const json *list, rebus_error *err)
+{
+	buf b;
+	buf_init(&b, a->from, 1 << 20);
+	bool sound = o->kind == RECIPE_TEXT && json_count(list) > 0;
+	for (size_t i = 0; i < json_count(list) && sound; i++) {
+		const char *text = json_text(json_at(list, i), NULL);
+		sound = text && !strchr(text, ',');
+		buf_text(&b, i ? "," : "");
+		buf_text(&b, text ? text : "");
+	}
+	const char *joined = sound && !b.failed ? arena_text(a, b.data, b.size) : NULL;
+	buf_free(&b);
+	if (!sound)
+		return error_set(err, REBUS_MISUSE, "%s: expected %s", o->name, o->kind == RECIPE_TEXT ? "a text, or a list of texts without commas" : "no list");
+	return joined ? set_text(a, r, o, joined, err) : error_memory(err, "a recipe");
+}
+
 rebus_status recipe_read(arena *a, recipe *r, const char *path, rebus_error *err)
 {
 	rebus_status status;
@@ -161,6 +191,8 @@ rebus_status recipe_read(arena *a, recipe *r, const char *path, rebus_error *err
 			status = unknown(it.key, err);
 		else if (text && (o->kind == RECIPE_TEXT || o->kind == RECIPE_CHOICE))
 			status = set_text(a, r, o, text, err);
+		else if (json_kind_of(it.value) == JSON_LIST)
+			status = set_list(a, r, o, it.value, err);
 		else if (json_real(it.value, &v) && (o->kind == RECIPE_WHOLE || o->kind == RECIPE_REAL))
 			status = set_number(r, o, v, it.key, err);
 		else
@@ -181,7 +213,7 @@ const char *recipe_about(arena *a, const recipe *r)
 	buf_init(&b, a->from, 1 << 16);
 	for (size_t i = 0; i < COUNT_OF(options); i++) {
 		const recipe_option *o = &options[i];
-		static const char *const free_ones[] = {"out", "save-every", "log-every", "layer-stats"};
+		static const char *const free_ones[] = {"out", "merge", "save-every", "log-every", "layer-stats"};
 		bool counts = true;
 		for (size_t k = 0; k < COUNT_OF(free_ones); k++)
 			counts &= strcmp(o->name, free_ones[k]) != 0;

@@ -12,8 +12,7 @@ static rebus_status finish(trainer *t, train_net *x, rebus_error *err)
 	const node *out = graph_node(g, x->out);
 	if (!x->target)
 		seed = graph_input(g, "seed", out->rows, out->width, &x->seed_at);
-	if (t->r->freeze)
-		TRY(parameters_freeze(g, t->r->freeze, err));
+	TRY(parameters_freeze(g, &(freeze_rule){t->r->freeze, t->m->adapter}, err));
 	graph_gradient(g, &x->out, seed ? &seed : NULL, 1);
 	TRY(graph_check(g, err));
 	for (int32_t i = 0; i < x->n.output_count; i++)
@@ -57,6 +56,8 @@ rebus_status train_net_feed(trainer *t, train_net *x, bool vision, net_size need
 	if (!x->p || !net_size_fits(&x->n.size, &need))
 		TRY(build(t, x, vision, need, ends, err));
 	TRY(net_feed(&x->n, run, &t->step, &x->f, err));
+	if (graph_draw(x->n.g, false))
+		x->f.at[graph_draw(x->n.g, false)] = t->draw;
 	if (x->seed_at) {
 		const node *out = graph_node(x->n.g, x->out);
 		x->seed = arena_zero(&t->step, (size_t)x->f.rows[out->rows] * (size_t)out->width + 1, sizeof *x->seed);

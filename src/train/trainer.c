@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "train/crew.h"
 #include "train/trainer.h"
 
 struct rebus_recipe {
@@ -65,6 +66,12 @@ static rebus_status check_recipe(const recipe *r, rebus_error *err)
 		return error_set(err, REBUS_MISUSE, "data: missing, expected a training set");
 	if (!r->out)
 		return error_set(err, REBUS_MISUSE, "out: missing, expected the folder to write");
+	if (r->lora && r->adapter)
+		return error_set(err, REBUS_MISUSE, "lora, adapter: expected one of them, new factors or those of a folder");
+	if ((r->lora || r->adapter) && !r->model)
+		return error_set(err, REBUS_MISUSE, "lora: expected model, a checkpoint to stand beside");
+	if ((r->merge || r->lora_whole) && !r->lora && !r->adapter)
+		return error_set(err, REBUS_MISUSE, "merge, lora-whole: expected lora or adapter");
 	if (!strcmp(r->keep, "best") && !r->evaluation)
 		return error_set(err, REBUS_MISUSE, "keep best: needs an evaluation set");
 	return REBUS_OK;
@@ -78,12 +85,18 @@ static rebus_status open_model(trainer *t, const char *cpu, rebus_error *err)
 	rebus_model_options o = rebus_model_defaults();
 	const char *weights = arena_format(&t->mem, "%s/model.safetensors", r->out), *state = arena_format(&t->mem, "%s/state.safetensors", r->out);
 	o.cpu = cpu;
-	o.copy = true;
-	o.trainable = true;
+	o.trainable = !r->lora || r->lora_whole; /* else the weights stay, and may stay where and as the file has them */
+	o.copy = o.trainable;
+	o.adapter = r->adapter;
 	TRY(weights && state ? REBUS_OK : error_memory(err, "training"));
 	if (r->init && !(file_exists(weights) && file_exists(state)))
 		TRY(fresh_folder(r->init, r->out, (uint64_t)r->seed, err));
 	TRY(rebus_model_open(r->model ? r->model : r->out, &o, &t->m, err));
+	if (r->lora)
+		TRY(adapter_make(t->m, &(adapter_plan){.target = r->lora, .whole = r->lora_whole, .rank = r->lora_rank, .alpha = r->lora_alpha,
+			.dropout = r->lora_dropout, .rslora = !strcmp(r->lora_root, "yes"), .seed = (uint64_t)r->seed}, err));
+	else if (t->m->adapter)
+		t->m->adapter->plan.whole = r->lora_whole;
 	TRY(make_folder(r->out, err)); /* not before something is known to be there to train */
 done:
 	return status;
@@ -164,6 +177,15 @@ static void note_skipped(trainer *t, const batch *b, rebus_train_state *s)
 		s->warning = arena_format(&t->step, "%d samples of a batch cannot be read and are left out, the first: %s", b->skipped, b->reason.text);
 }
 
+/* What dropout draws in a pass; pass < 0: in an evaluation, nothing. */
+static void draw(trainer *t, int64_t pass)
+{
+	uint64_t bits = random_bits((uint64_t)t->r->seed, RANDOM_DROPOUT, (uint64_t)t->number, (uint64_t)pass);
+	t->draw[0] = (int32_t)(uint32_t)bits;
+	t->draw[1] = (int32_t)(uint32_t)(bits >> 32);
+	t->draw[2] = pass >= 0;
+}
+
 /* Forward and backward over the step's batches; gradients averaged. */
 static rebus_status passes(trainer *t, rebus_train_state *s, rebus_error *err)
 {
@@ -180,9 +202,10 @@ static rebus_status passes(trainer *t, rebus_train_state *s, rebus_error *err)
 		if (!b.count)
 			continue;
 		t->vision.ran = t->text.ran = false;
+		draw(t, i);
 		TRY(t->goal->pass(t, &b, &loss, err));
 		if (!t->list.pieces)
-			TRY(parameters_ready(&t->list, &t->mem, t->r, err));
+			TRY(parameters_ready(&t->list, &t->mem, t->r, &(freeze_rule){t->r->freeze, t->m->adapter}, err));
 		parameters_gather(&t->list, &t->runner, t->r->accumulate > 1, done == 0, 1.0f / (float)parts);
 		sum += loss;
 		done++;
@@ -231,6 +254,7 @@ static rebus_status evaluate(trainer *t, rebus_train_state *s, rebus_error *err)
 	rebus_status status = REBUS_OK;
 	score sum = {0};
 	swap_average(t);
+	draw(t, -1);
 	for (int64_t at = 0; at < t->held_out->count; at += t->r->batch) {
 		batch b;
 		arena_release(&t->step, (arena_mark){0});

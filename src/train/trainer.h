@@ -41,6 +41,7 @@ struct trainer {
 	loader train, test;
 	train_net vision, text;
 	float scale_gradient[2]; /* of two towers' scale and bias */
+	int32_t draw[4]; /* graph_draw: of this pass */
 	parameters list;
 	const char *about;
 	/* where it stands */

@@ -252,6 +252,16 @@ static double entropy(const reference *ref, const node *n)
 	return count > 0 ? sum / count : 0;
 }
 
+/* What op_dropout.c says it draws. */
+static double dropped(const reference *ref, const node *n, int64_t r, int32_t i, double x)
+{
+	const int32_t *draw = ref->c->at[n->a.at], *sample = n->a.q_at ? ref->c->at[n->a.q_at] : NULL;
+	uint64_t run = (uint64_t)(uint32_t)draw[0] | (uint64_t)(uint32_t)draw[1] << 32, key = bits_mix(run ^ bits_mix((uint64_t)n->a.which));
+	uint64_t bits = sample ? bits_mix(key ^ (uint64_t)(uint32_t)sample[r]) : bits_mix(bits_mix(key ^ (uint64_t)r) ^ (uint64_t)(i & ~1)) >> 32 * (i & 1 ? 1 : 0);
+	double share = (double)(uint32_t)bits / 4294967296.0;
+	return !draw[2] ? x : share < (double)n->a.factor ? 0 : x / (1 - (double)n->a.factor);
+}
+
 /* Row r of nodes whose rows are those of their first input. */
 static void one_row(const reference *ref, const node *n, int64_t r, double *y)
 {
@@ -286,6 +296,8 @@ static void one_row(const reference *ref, const node *n, int64_t r, double *y)
 			y[i] = act_value(n->a.act, x[i]);
 		else if (n->op == &op_scale)
 			y[i] = (double)n->a.factor * x[i];
+		else if (n->op == &op_dropout)
+			y[i] = dropped(ref, n, r, i, x[i]);
 		else if (n->op == &op_scale_columns)
 			y[i] = x[i] * other[i];
 		else if (n->op == &op_gate)

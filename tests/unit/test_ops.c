@@ -188,6 +188,43 @@ static void build_column_sum(graph_case *c, int v)
 	case_out(c, graph_column_sum(c->g, "y", v ? graph_view(c->g, x, 70, 67) : x));
 }
 
+/* ------------------------------------------------------------------------------------------------ chance */
+static void draw_for(graph_case *c, bool counts)
+{
+	c->at[graph_draw(c->g, true)] = case_ints(c, (int32_t[]){case_below(c, INT32_MAX), -7, counts, 0}, 4);
+}
+
+/* v: by element, evaluated (nothing drops), by sample, a view */
+static void build_dropout(graph_case *c, int v)
+{
+	static const int32_t sample[] = {0, 0, 1, 1, 1, 2, 3, 3, 4, 5, 5, 5, 6};
+	space_id s = case_space(c, 13);
+	node_id x = case_input(c, s, 33);
+	x = v == 3 ? graph_view(c->g, x, 3, 21) : x;
+	x = v == 2 ? graph_drop_path(c->g, "y", x, 0.4f, case_column(c, s, 1, case_ints(c, sample, 13))) : graph_dropout(c->g, "y", x, 0.3f);
+	draw_for(c, v != 1);
+	case_out(c, graph_scale(c->g, "z", x, 2));
+}
+
+/* v: one matrix; two of three parts; one branch beside two parts and one beside the third; with dropout */
+static void build_beside(graph_case *c, int v)
+{
+	weight *w = case_weight(c, DT_F32, 9, v ? (int64_t[]){6, 4, 7} : (int64_t[]){10, 0, 0}, v == 1 ? 7 : 1);
+	adapter *b = case_get(c, 2, sizeof *b);
+	int32_t at[2] = {0, v == 2 ? 2 : 1}, parts[2] = {v == 2 ? 2 : 1, 1};
+	for (int i = 0; i < (v ? 2 : 1); i++) {
+		int64_t outputs = 0;
+		for (int p = at[i]; p < at[i] + parts[i]; p++)
+			outputs += w->part[p].out;
+		b[i] = (adapter){.down = case_matrix(c, DT_F32, 3, 9, false), .up = case_matrix(c, DT_F32, outputs, 3, false), .scale = 1.5f, .parts = parts[i],
+			.drop = v == 3 ? 0.25f : 0};
+		w->beside[at[i]] = &b[i];
+	}
+	case_out(c, graph_linear(c->g, "y", case_input(c, case_space(c, 11), 9), w));
+	if (v == 3)
+		draw_for(c, true);
+}
+
 /* ------------------------------------------------------------------------------------------------ moves */
 static const int32_t gather[] = {3, -1, 0, 3, 3, 6, -1, 2, 5, 1, 4, 0};
 static const int32_t starts[] = {0, 0, 3, 4, 4, 9, 12};
@@ -459,6 +496,14 @@ static const op_case cases[] = {
 	{"pixels, normed", build_pixels, 1},
 	{"pixels, none dropped", build_pixels, 2},
 	{"pixels of a product", build_pixels, 3},
+	{"dropout", build_dropout, 0},
+	{"dropout, evaluated", build_dropout, 1},
+	{"drop path", build_dropout, 2},
+	{"dropout of a view", build_dropout, 3},
+	{"a branch beside a matrix", build_beside, 0},
+	{"branches beside two of three parts", build_beside, 1},
+	{"a branch beside two parts", build_beside, 2},
+	{"branches with dropout", build_beside, 3},
 	{"column sum", build_column_sum, 0},
 	{"column sum of a view", build_column_sum, 1},
 	{"views of views", build_views, 0},
