@@ -57,7 +57,7 @@ def patch_row(side):
 
 
 table("patch-size", "09-vit-paper-fixed-patch-analysis.md",
-      ["patch", "patches a picture", "right, % (3 seeds, least to most)", "last training loss", "seconds"],
+      ["patch", "patches a picture", "right, % (3 seeds, least to most)", "last training loss", "processor seconds"],
       [patch_row(side) for side in (14, 7, 4, 2)])
 
 # 09: arithmetic and time of one picture by side, patch 4.
