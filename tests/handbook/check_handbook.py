@@ -91,7 +91,7 @@ def check_citations(name, text, parts, bib):
     sources = parts.get("Sources", "")
     for key in sorted(keys & bib.keys()):
         entry = bib[key]
-        line = next((s for s in sources.split("\n") if f"[@{key}]" in s), "")
+        line = next((s for s in sources.split("\n- ") if f"[@{key}]" in s), "")
         check(entry.get("eprint", entry.get("url")) in line, f"{name}: Sources: expected [@{key}] with {entry.get('eprint', entry.get('url'))}")
 
 
