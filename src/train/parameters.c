@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "files/json.h"
 #include "text/regex.h"
 #include "train/crew.h"
 
@@ -180,6 +181,51 @@ static rebus_status freeze(parameters *list, const freeze_rule *rule, rebus_erro
 	return status;
 }
 
+/* One group's rate and decay, for whom no group before found. */
+static rebus_status set_group(parameters *list, const json *group, const recipe *r, bool *taken, rebus_error *err)
+{
+	const char *match = json_text(json_get(group, "match"), NULL);
+	double rate = r->rate, decay = -1;
+	json_each it = json_first(group);
+	pattern p;
+	bool sound = match != NULL;
+	while (json_next(&it))
+		sound &= !strcmp(it.key, "match") || (!strcmp(it.key, "rate") && json_real(it.value, &rate) && rate >= 0 && rate <= 1e3) ||
+			(!strcmp(it.key, "decay") && json_real(it.value, &decay) && decay >= 0 && decay <= 1e3);
+	if (!sound)
+		return error_set(err, REBUS_MISUSE, "groups: expected [{\"match\": EXPRESSION, \"rate\": R, \"decay\": D}, ...], rate or decay may be missing");
+	rebus_status status = pattern_open(&p, match, "groups", err);
+	for (int32_t i = 0; i < list->count && !status; i++) {
+		bool found = false;
+		status = taken[i] ? REBUS_OK : pattern_finds(&p, list->at[i].name, &found, err);
+		if (!found)
+			continue;
+		taken[i] = true;
+		list->at[i].rate *= r->rate > 0 ? rate / r->rate : 0;
+		list->at[i].decay = decay >= 0 ? decay : list->at[i].decay;
+	}
+	pattern_close(&p);
+	return status;
+}
+
+static rebus_status set_groups(parameters *list, arena *a, const recipe *r, rebus_error *err)
+{
+	rebus_status status;
+	json *j = NULL;
+	bool *taken = arena_zero(a, (size_t)list->count + 1, sizeof *taken);
+	TRY(taken ? REBUS_OK : error_memory(err, "parameters"));
+	TRY(json_parse(r->groups, strlen(r->groups), "groups", 10000, &j, err));
+	if (json_kind_of(j) != JSON_LIST) {
+		status = error_set(err, REBUS_MISUSE, "groups: expected a list [{\"match\": EXPRESSION, \"rate\": R, \"decay\": D}, ...]");
+		goto done;
+	}
+	for (size_t i = 0; i < json_count(j); i++)
+		TRY(set_group(list, json_at(j, i), r, taken, err));
+done:
+	json_free(j);
+	return status;
+}
+
 /* The number after "layer.", "layers." or "blocks." in a name, -1 none. */
 static int64_t layer_of(const char *name)
 {
@@ -237,7 +283,7 @@ static rebus_status cut(parameters *list, arena *a, rebus_error *err)
 
 rebus_status parameters_ready(parameters *list, arena *a, const recipe *r, const freeze_rule *rule, rebus_error *err)
 {
-	rebus_status status;
+	rebus_status status = REBUS_OK;
 	for (int32_t i = 0; i < list->count; i++) {
 		parameter *p = &list->at[i];
 		p->rate = 1;
@@ -245,6 +291,8 @@ rebus_status parameters_ready(parameters *list, arena *a, const recipe *r, const
 	}
 	if (r->layer_decay < 1)
 		decay_layers(list, r->layer_decay);
+	if (r->groups)
+		TRY(set_groups(list, a, r, err));
 	TRY(freeze(list, rule, err));
 	for (int32_t i = 0; i < list->count; i++) {
 		if (!list->at[i].frozen && !keep_room(&list->at[i], a, r)) {

@@ -32,6 +32,8 @@ static const recipe_option options[] = {
 	CHOICE_OPTION("optimiser", optimiser, "adamw|sgd|lion", "how weights move", "adamw: arXiv 1711.05101; lion: arXiv 2302.06675"),
 	CHOICE_OPTION("schedule", schedule, "cosine|linear|constant", "the rate after the warm-up", "cosine: arXiv 1608.03983"),
 	TEXT_OPTION("freeze", freeze, "regular expression: weights whose name it finds stay as they are", ""),
+	TEXT_OPTION("groups", groups,
+		"[{\"match\": EXPRESSION, \"rate\": R, \"decay\": D}, ...]: weights whose name one finds, the first that does, have that highest rate and decay", ""),
 	TEXT_OPTION("lora", lora,
 		"low-rank factors are trained beside these linear layers and nothing else: names apart by commas (a module's, or what follows a dot in it), "
 		"all-linear, or a regular expression for whole names, as PEFT's target_modules", "arXiv 2106.09685"),
@@ -152,22 +154,46 @@ rebus_status recipe_set(arena *a, recipe *r, const char *name, const char *value
 	return set_number(r, o, *value && !*end ? v : NAN, value, err);
 }
 
-/* ["a", "b"] is "a,b". */
+/* {"match": "x", "rate": 1} as it was. */
+static bool add_object(buf *b, const json *j)
+{
+	bool sound = json_kind_of(j) == JSON_MAP, first = true;
+	json_each it = json_first(j);
+	buf_text(b, "{");
+	while (sound && json_next(&it)) {
+		const char *text = json_text(it.value, NULL);
+		double v = 0;
+		buf_text(b, first ? "" : ", ");
+		buf_json(b, it.key, strlen(it.key));
+		buf_text(b, ": ");
+		first = false;
+		if (text)
+			buf_json(b, text, strlen(text));
+		else if ((sound = json_real(it.value, &v)))
+			buf_format(b, "%.17g", v);
+	}
+	buf_text(b, "}");
+	return sound;
+}
+
+/* ["a", "b"] is "a,b"; a list of objects stays one. */
 static rebus_status set_list(arena *a, recipe *r, const recipe_option *o, const json *list, rebus_error *err)
 {
 	buf b;
 	buf_init(&b, a->from, 1 << 20);
-	bool sound = o->kind == RECIPE_TEXT && json_count(list) > 0;
+	bool objects = json_kind_of(json_at(list, 0)) == JSON_MAP, sound = o->kind == RECIPE_TEXT && json_count(list) > 0;
+	buf_text(&b, objects ? "[" : "");
 	for (size_t i = 0; i < json_count(list) && sound; i++) {
 		const char *text = json_text(json_at(list, i), NULL);
-		sound = text && !strchr(text, ',');
 		buf_text(&b, i ? "," : "");
-		buf_text(&b, text ? text : "");
+		sound = objects ? add_object(&b, json_at(list, i)) : text && !strchr(text, ',');
+		buf_text(&b, sound && !objects ? text : "");
 	}
+	buf_text(&b, objects ? "]" : "");
 	const char *joined = sound && !b.failed ? arena_text(a, b.data, b.size) : NULL;
 	buf_free(&b);
 	if (!sound)
-		return error_set(err, REBUS_MISUSE, "%s: expected %s", o->name, o->kind == RECIPE_TEXT ? "a text, or a list of texts without commas" : "no list");
+		return error_set(err, REBUS_MISUSE, "%s: expected %s", o->name, o->kind == RECIPE_TEXT ? "a text, a list of texts without commas, or of objects" : "no list");
 	return joined ? set_text(a, r, o, joined, err) : error_memory(err, "a recipe");
 }
 

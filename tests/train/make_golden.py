@@ -7,7 +7,7 @@ Models and processors are fixtures of tests/parity, the samples its pictures, al
 not count. adamw and sgd are torch.optim's; lion is written out from the paper's program 2
 (Chen et al. 2023, arXiv 2302.06675). Matrices decay and the rest does not, as rebus does it.
 """
-import json, math, os
+import json, math, os, re
 
 import torch
 
@@ -35,6 +35,8 @@ RUNS = {
     "llava": {"fixture": "llava-train", "set": "turns", "objective": "answer", "optimiser": "adamw", "rate": 1e-3, "weight-decay": 0.1, "clip": 1, "schedule": "cosine"},
     "llava-chat": {"fixture": "llava-easyvqa", "set": "chat", "objective": "answer", "optimiser": "adamw", "rate": 5e-4, "weight-decay": 0.1, "clip": 1,
                    "schedule": "cosine"},
+    "groups": {"optimiser": "adamw", "rate": 1e-3, "weight-decay": 0.1, "clip": 1, "schedule": "cosine", "groups": [
+        {"match": "^classifier", "rate": 1e-2, "decay": 0.3}, {"match": "embeddings", "rate": 0}, {"match": "bias$", "decay": 0.2}, {"match": "classifier", "rate": 1}]},
     "accumulate": {"optimiser": "adamw", "rate": 2e-3, "weight-decay": 0.1, "clip": 0.5, "batch": 2, "accumulate": 2, "schedule": "constant"},
 }
 
@@ -74,6 +76,12 @@ def curve(o, m, loss_of):
     decays = [p for p in m.parameters() if sum(s > 1 for s in p.shape) > 1]
     others = [p for p in m.parameters() if sum(s > 1 for s in p.shape) <= 1]
     groups = [{"params": decays, "weight_decay": o["weight-decay"]}, {"params": others, "weight_decay": 0}]
+    if "groups" in o:
+        groups = []
+        for n, p in m.named_parameters():
+            g = next((g for g in o["groups"] if re.search(g["match"], n)), {})
+            usual = o["weight-decay"] if sum(s > 1 for s in p.shape) > 1 else 0
+            groups.append({"params": [p], "weight_decay": g.get("decay", usual), "factor": g.get("rate", o["rate"]) / o["rate"]})
     betas = (o.get("beta1", 0.9), o.get("beta2", 0.999))
     if o["optimiser"] == "adamw":
         opt = torch.optim.AdamW(groups, lr=1, betas=betas, eps=1e-8)
@@ -85,7 +93,7 @@ def curve(o, m, loss_of):
     for n in range(1, STEPS + 1):
         lr = rate(o, n)
         for g in opt.param_groups:
-            g["lr"] = lr
+            g["lr"] = lr * g.get("factor", 1)
         opt.zero_grad()
         loss = loss_of()
         loss.backward()

@@ -91,7 +91,7 @@ def curves(w):
         files[name] = w.write(name + ".jsonl", ("\n".join(lines) + "\n").encode())
     for name, run in golden["runs"].items():
         w.train(model=os.path.join(ROOT, run["folder"]), data=files[run["set"]], out=w.path("golden-" + name),
-                **{k.replace("-", "_"): v for k, v in run["recipe"].items()})
+                **{k.replace("-", "_"): json.dumps(v) if isinstance(v, list) else v for k, v in run["recipe"].items()})
         got = w.log("golden-" + name)
         check(len(got) == len(run["curve"]), f"{name}: {len(got)} lines")
         for g, want in zip(got, run["curve"]):
@@ -110,6 +110,17 @@ def learns_and_reads_back(w):
     check(out["best"] >= 0.25, f"best score {out['best']}: chance is 0.1")
     p = subprocess.run([w.program, "classify", "-m", w.path("learns"), os.path.join(PICTURES, "photo.jpg"), "--json"], stdout=subprocess.PIPE)
     check(p.returncode == 0 and len(json.loads(p.stdout)["labels"]) == 5, "the trained folder does not open")
+
+
+@test
+def recipe_file(w):
+    """A file's lists are what the same texts on the command line are; what the command line says counts last."""
+    data, groups = w.idx("train", 32), [{"match": "classifier", "rate": 0.01, "decay": 0}]
+    recipe = w.write("recipe.json", json.dumps({"about": "for people", "init": INIT, "data": data, "steps": 3, "rate": 5, "groups": groups}).encode())
+    p = subprocess.run([w.program, "train", "-q", recipe, "--out", w.path("from-file"), "--rate", "1e-3"], stderr=subprocess.PIPE)
+    check(p.returncode == 0, p.stderr.decode())
+    w.train(init=INIT, data=data, steps=3, rate=1e-3, groups=json.dumps(groups), out=w.path("from-line"))
+    same_files(w, "from-file", "from-line")
 
 
 @test
@@ -192,6 +203,9 @@ def one_line_each(w):
     fails(2, ["epochs", "whole"], epochs=1.5)
     fails(2, ["model", "init"], model=FIXTURE)
     fails(2, ["freeze"], freeze=".*")
+    fails(2, ["groups", "match"], groups='[{"rate": 1}]')
+    fails(2, ["groups", "list"], groups='{}')
+    fails(1, ["groups", "parenthesis"], groups='[{"match": "("}]')
     fails(1, ["no such file"], data=w.path("nothing"))
     fails(2, ["expected idx:"], data=w.write("x.txt", b"x"))
     fails(1, ["no samples"], data=w.write("empty.jsonl", b""))
