@@ -191,3 +191,18 @@ table("picture-and-question-order", "04-sequence-vs-spatial-attention.md", ["pro
        asked_row("question, then picture", run("ask", "text-first", text_first=True)),
        asked_row("picture, ten words, question", run("ask", "ten-words", before="is is is is is is is is is is ")),
        asked_row("picture, forty words, question", run("ask", "forty-words", before="is " * 40))])
+
+
+# 01: what is done to pictures and to their tokens while training.
+def augmented_row(label, key, *options):
+    runs = vits(key, options=list(options)) if options else BASE
+    return [label], [percent(*runs), cell("loss", *runs, digits=2)]
+
+
+DROPS = "an option of `rebus train` that drops tokens"
+table("augmentation", "01-multimodal-sequence-augmentation.md", ["done to the training pictures", "right, % (3 seeds, least to most)", "last training loss"],
+      [augmented_row("nothing", "patch-4"), augmented_row("mirrored, half of them", "flip", "--flip", "0.5"),
+       augmented_row("shifted by up to 8 %", "shift", "--shift", "0.08"), augmented_row("a box erased, in a quarter of them", "erase", "--erase", "0.25"),
+       augmented_row("all three", "all-three", "--flip", "0.5", "--shift", "0.08", "--erase", "0.25"),
+       (["a quarter of the patches dropped"], [missing(DROPS), note("the same")]),
+       (["half of the patches dropped"], [missing(DROPS), note("the same")])])
