@@ -2,7 +2,7 @@
 
 A run is a dictionary with a key, a kind and what the kind needs:
 
-    train     a small ViT from new weights on Fashion-MNIST          config, options, positions, pictures, seed
+    train     a small ViT from new weights on Fashion-MNIST          config or timm, options, positions, pictures, seed
     score     a trained ViT on other pictures, or otherwise read     of (a train run), pictures
     classify  a trained folder at another size or patch size         model or of, options, side, count
     bench     rebus bench                                            model, options, batch
@@ -135,12 +135,30 @@ def pictures(which, kind, scratch):
     return f"idx:{path},{labels}"
 
 
+def timm_config(side, patch):
+    """A ViT of timm's form, of the same width and depth, whose patches can be resampled."""
+    with open("recipes/vit-fashion/config.json") as f:
+        names = json.load(f)["id2label"]
+    arguments = {"embed_dim": 64, "depth": 4, "num_heads": 2, "img_size": [side, side], "patch_size": patch, "num_classes": 10, "mlp_ratio": 2,
+                 "in_chans": 3, "global_pool": "token"}
+    pictures_as = {"tag": "fashion", "custom_load": False, "input_size": [3, side, side], "fixed_input_size": True, "interpolation": "bicubic",
+                   "crop_pct": 1.0, "crop_mode": "center", "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": 10, "pool_size": None,
+                   "first_conv": "patch_embed.proj", "classifier": "head", "license": "apache-2.0"}
+    return {"architecture": "flexivit_small", "num_classes": 10, "num_features": 64, "global_pool": "token", "label_names": names,
+            "model_args": arguments, "pretrained_cfg": pictures_as}
+
+
 def init_folder(run, scratch):
     folder = os.path.join(scratch, "init-" + run["key"].replace("/", "-"))
     if os.path.isdir(folder):
         shutil.rmtree(folder)
-    shutil.copytree("recipes/vit-fashion", folder)
     path = os.path.join(folder, "config.json")
+    if run.get("timm"):
+        os.makedirs(folder)
+        with open(path, "w") as f:
+            json.dump(timm_config(**run["timm"]), f, indent=1)
+        return folder
+    shutil.copytree("recipes/vit-fashion", folder)
     with open(path) as f:
         config = json.load(f)
     config.update(SMALL)

@@ -206,3 +206,26 @@ table("augmentation", "01-multimodal-sequence-augmentation.md", ["done to the tr
        augmented_row("all three", "all-three", "--flip", "0.5", "--shift", "0.08", "--erase", "0.25"),
        (["a quarter of the patches dropped"], [missing(DROPS), note("the same")]),
        (["half of the patches dropped"], [missing(DROPS), note("the same")])])
+
+
+# 06: one trained model at patches it was not trained at, and what a budget of patches makes of a picture.
+FLEXIBLE = vits("timm-16", timm={"side": 96, "patch": 16})
+
+
+def patched_row(side):
+    options = ["--patch-size", str(side)] if side != 16 else []
+    return [f"{side}", f"{(96 // side) ** 2}"], [percent(*[run("classify", f"at-{side}/{m['key']}", of=m, options=options) for m in FLEXIBLE])]
+
+
+table("patch-resize", "06-fixed-vs-variable-patch-size.md", ["patch at test (trained at 16, side 96)", "patches", "right of 2,000, % (3 seeds, least to most)"],
+      [patched_row(side) for side in (8, 12, 16, 24, 32, 48)])
+
+
+def budget_cells(name):
+    picture = f"tests/parity/pictures/{name}.png"
+    return [cell("tokens", number(f"{name}-{n}", ["rebus", "bench", "-m", "tests/parity/fixtures/siglip2-hub", "--image", picture, "--max-patches", str(n),
+                                                 "--repeat", "1", "--json"], tokens="parts.1.tokens"), digits=0) for n in (16, 64, 256, 1024)]
+
+
+table("patch-budget", "06-fixed-vs-variable-patch-size.md", ["picture", "budget 16", "64", "256", "1,024"],
+      [(["shapes.png"], budget_cells("shapes")), (["tall.png"], budget_cells("tall")), (["wide.png"], budget_cells("wide"))])
