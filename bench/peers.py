@@ -31,9 +31,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
-PACKAGES = ["numpy", "pillow", "transformers==5.23.0", "onnx", "onnxruntime", "openvino", "gguf"]
+PACKAGES = ["numpy", "pillow", "transformers==5.23.0", "onnx", "onnxruntime", "openvino", "gguf", "sentencepiece"]
 TORCH = ["torch==2.13.0+cpu", "torch==2.13.0"]  # the first is smaller, where it can be had
-SHOWN = ["torch", "transformers", "onnxruntime", "openvino", "llama_cpp_python", "pillow"]
+SHOWN = ["torch", "transformers", "tokenizers", "onnxruntime", "openvino", "llama_cpp_python", "pillow"]
 DISTURBED, AGAIN, LONG = 0.05, 6, 5  # share of the processors, repeats, seconds after which a turn is not repeated
 
 TOWER = ["rebus", "torch", "torch-compile", "onnxruntime", "openvino"]
@@ -56,15 +56,26 @@ WORK = {
     "start": ("process start to the first ViT-B/16 embedding of a JPEG", ["rebus", "onnxruntime"], "runs/s", 1),
     "decode-f32": ("one decode step, Llama of 135 million, f32 weights", ["rebus", "torch", "llama.cpp"], "tokens/s", 1),
     "decode-bf16": ("one decode step, Llama of 135 million, bf16 weights", ["rebus", "torch", "llama.cpp"], "tokens/s", 1),
+    "prefill-bf16": ("512 tokens read, Llama of 135 million, bf16", ["rebus", "torch", "llama.cpp"], "tokens/s", 512),
+    "together": ("one decode step of eight sequences, Llama of 135 million, bf16", ["rebus", "rebus-one", "torch"], "tokens/s", 8),
+    "tok-smollm": ("tokenizing, byte-level BPE of 49,152 (SmolLM), one thread", ["rebus", "tokenizers"], "MB/s", 1),
+    "tok-qwen": ("tokenizing, byte-level BPE of 151,643 (Qwen2), one thread", ["rebus", "tokenizers"], "MB/s", 1),
+    "tok-llama": ("tokenizing, SentencePiece's BPE of 32,000 (Llama-2), one thread", ["rebus", "tokenizers"], "MB/s", 1),
+    "tok-bert": ("tokenizing, WordPiece of 30,522 (BERT), one thread", ["rebus", "tokenizers"], "MB/s", 1),
+    "tok-t5": ("tokenizing, Unigram of 32,000 (T5), one thread", ["rebus", "tokenizers"], "MB/s", 1),
+    "tok-mt5": ("tokenizing, Unigram of 250,000 (mT5), one thread", ["rebus", "tokenizers"], "MB/s", 1),
+    "tok-open-qwen": ("from tokenizer.json of 15 MB to a tokenizer, BPE of 151,643", ["rebus", "tokenizers"], "runs/s", 1),
+    "tok-open-mt5": ("from tokenizer.json of 8 MB to a tokenizer, Unigram of 250,000", ["rebus", "tokenizers"], "runs/s", 1),
     "sizes": ("32 pictures of 64 to 1,024 patches, ViT-B/16, f32", ["rebus", "torch-one", "torch-packed", "torch-padded"], "pictures/s", 32),
 }
-NAMES = {"torch": "PyTorch", "torch-compile": "PyTorch, torch.compile", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "pillow": "Pillow, NumPy",
+NAMES = {"tokenizers": "Hugging Face tokenizers", "rebus-one": "rebus, one after the other", "torch": "PyTorch", "torch-compile": "PyTorch, torch.compile", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "pillow": "Pillow, NumPy",
          "rebus-pil": "rebus, Pillow's arithmetic", "torch-one": "PyTorch, one at a time", "torch-packed": "PyTorch, linears packed by hand",
          "torch-padded": "PyTorch, padded and masked"}
 PROFILED = {"vit1-bf16": ["vit-b16", "--precision", "bf16"], "vit16-bf16": ["vit-b16", "--copies", "16", "--precision", "bf16"],
             "vit1-int8": ["vit-b16", "--precision", "int8"], "vit16-int8": ["vit-b16", "--copies", "16", "--precision", "int8"],
             "clip1-bf16": ["clip-l14", "--precision", "bf16"], "clip16-bf16": ["clip-l14", "--copies", "16", "--precision", "bf16"],
-            "vit1": ["vit-b16"], "vit16": ["vit-b16", "--copies", "16"], "clip1": ["clip-l14"], "decode-f32": ["llama-135m"], "decode-bf16": ["llama-135m-bf16"]}
+            "vit1": ["vit-b16"], "vit16": ["vit-b16", "--copies", "16"], "clip1": ["clip-l14"], "decode-f32": ["llama-135m"], "decode-bf16": ["llama-135m-bf16"],
+            "prefill-bf16": ["llama-135m-bf16", "--precision", "bf16", "--text", "sixteen letters." * 32, "--max-tokens", "2"]}
 REPEATS = {"sizes": 2, "vit16": 4, "clip16-bf16": 2, "decode-f32": 6, "decode-bf16": 6}
 
 
@@ -83,6 +94,7 @@ class Place:
         self.models, self.log = os.path.join(self.folder, "models"), os.path.join(self.folder, "log")
         self.results = os.path.join(self.folder, "results.json")
         self.rebus, self.attend = os.path.join(self.build, "rebus"), os.path.join(self.build, "bench", "attend")
+        self.tokenize = os.path.join(self.build, "bench", "tokenize")
 
     def library(self):
         found = glob.glob(os.path.join(self.build, "src", "librebus.so.*.*"))
@@ -92,7 +104,7 @@ class Place:
         os.makedirs(self.models, exist_ok=True)
         if not os.path.exists(self.build):
             subprocess.run(["meson", "setup", self.build, ROOT], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["ninja", "-C", self.build, "rebus", "bench/attend"] + [os.path.relpath(f, self.build) for f in glob.glob(self.build + "/src/librebus.so.0.*.*")
+        subprocess.run(["ninja", "-C", self.build, "rebus", "bench/attend", "bench/tokenize"] + [os.path.relpath(f, self.build) for f in glob.glob(self.build + "/src/librebus.so.0.*.*")
                                                                                if os.path.isfile(f)], check=True, stdout=subprocess.DEVNULL)
         if not os.path.exists(self.python):
             subprocess.run([sys.executable, "-m", "venv", os.path.dirname(os.path.dirname(self.python))], check=True)
@@ -110,6 +122,11 @@ class Place:
             print("making models", flush=True)
             with open(self.log, "a", encoding="utf-8") as f:
                 subprocess.run([self.python, "-c", make, self.models], check=True, cwd=HERE, stdout=f, stderr=f)
+
+    def tokenizers(self, works):
+        for name in sorted({w.replace("-open", "") for w in works if w.startswith("tok-")}):
+            with open(self.log, "a", encoding="utf-8") as f:
+                subprocess.run([self.python, "-c", "import texts, sys; texts.tokenizer(sys.argv[1], sys.argv[2])", self.models, name], check=True, cwd=HERE, stdout=f, stderr=f)
 
     def versions(self):
         if not os.path.exists(self.python):
@@ -148,9 +165,13 @@ class Worker:
         if contender == "rebus" and work.startswith("attend"):
             tokens, _, kind = work[len("attend"):].partition("-")
             command = [place.attend, tokens, str(threads)] + ([kind] if kind else [])
+        if contender == "rebus" and work.startswith("tok-open"):
+            command = [place.tokenize, "open", os.path.join(place.models, "tok" + work[len("tok-open"):])]
+        elif contender == "rebus" and work.startswith("tok-"):
+            command = [place.tokenize, "encode", os.path.join(place.models, work), place.models + "/texts.txt"]
         self.log = open(place.log, "a", encoding="utf-8")
         self.name, self.times, self.resident, self.disturbed = contender, [], 0, 0
-        spare = os.cpu_count() - (1 if work == "jpeg" else threads)
+        spare = os.cpu_count() - (1 if work == "jpeg" or work.startswith("tok-") else threads)
         self.allowed = DISTURBED + max(0, spare) / os.cpu_count()
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, start_new_session=True)
         raise_priority(self.process.pid)
@@ -205,6 +226,8 @@ def measure(place, work, threads, repeats):
     finally:
         for w in workers:
             w.end()
+    if len({w.about.get("sum") for w in workers}) > 1:
+        raise RuntimeError("%s: the contenders' ids differ: %s" % (work, [(w.name, w.about) for w in workers]))
     for w in workers:
         said[w.name] = {"seconds": w.times, "resident": w.resident, "disturbed": w.disturbed, "turns": repeats, "about": w.about}
     return said
@@ -266,7 +289,7 @@ def peaks(place, threads, best):
 
 def profile(place, threads, work):
     """Of three profiles the one that was disturbed least, and of it the part that this work is."""
-    part, found = "decode" if work.startswith("decode") else "vision", []
+    part, found = "decode" if work.startswith("decode") else "prefill" if work.startswith("prefill") else "vision", []
     for _ in range(3):
         text = raised(bench_of(place, threads, PROFILED[work] + ["--profile"]))
         at = text.index("\n" + part) + 1
@@ -295,7 +318,7 @@ def row(work, contender, said, best_peer, peak):
     title = NAMES.get(contender, contender)
     if "why" in s:
         return "| %s | not there: %s | | | | |" % (title, s["why"].split(";")[0])
-    units = WORK[work][3]
+    units = next((x["about"]["size"] / 1e6 for x in said.values() if "size" in x.get("about", {})), WORK[work][3])
     median = statistics.median(s["seconds"])
     rate = units / median
     share = ""
@@ -376,6 +399,7 @@ def main():
                 r = json.load(f)
         r.update(machine=machine(), versions=place.versions(), threads=o.threads, peaks=peaks(place, o.threads, r.get("peaks", {})), date=time.strftime("%Y-%m-%d"),
                  rebus=subprocess.run([place.rebus, "--version"], capture_output=True, text=True).stdout.split()[-1])
+        place.tokenizers(only)
         for work in only:
             print(work, flush=True)
             repeats = min(o.repeats, REPEATS.get(work, o.repeats))

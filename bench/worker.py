@@ -232,6 +232,87 @@ def decode(bf16):
     return run, {"own": True}
 
 
+def prefill():
+    """A run reads 512 tokens and says the next token's logits."""
+    if CONTENDER == "rebus":
+        r = rebus("llama-135m-bf16", "bf16")
+        p = r.prompt(raw=True)
+        r.call("rebus_prompt_text", p, b"sixteen letters." * 32)
+
+        def run():
+            part = r.bench([p], 1, 1)["prefill"]
+            run.flops = part["flops"]
+            return part["ms"]["median"] / 1e3
+        run()
+        return run, {"own": True, "flops": run.flops}
+    if CONTENDER == "llama.cpp":
+        from llama_cpp import Llama
+        m = Llama(models.gguf(MODELS, True), n_ctx=1024, n_batch=512, n_threads=THREADS, n_threads_batch=THREADS, verbose=False)
+
+        def run():
+            m.reset()
+            start = time.perf_counter()
+            m.eval(list(range(3, 515)))
+            return time.perf_counter() - start
+        return run, {"own": True}
+    torch = torch_ready()
+    import transformers as T
+    m = T.LlamaForCausalLM.from_pretrained(models.llama(MODELS, True), dtype=torch.bfloat16).eval()
+    return lambda: m(torch.arange(512)[None] % 256, use_cache=True, logits_to_keep=1), {}
+
+
+def together():
+    """One step of eight sequences; a step of each alone; PyTorch's step of the eight."""
+    if CONTENDER.startswith("rebus"):
+        r = rebus("llama-135m-bf16", "bf16")
+        prompts = []
+        for i in range(8):
+            prompts.append(r.prompt(raw=True))
+            r.call("rebus_prompt_text", prompts[-1], b"sixteen letter%02d" % i)
+        one = CONTENDER == "rebus-one"
+
+        def run():
+            part = r.bench(prompts[:1] if one else prompts, 1, TOKENS + 1)["decode"]
+            run.bytes = part["bytes"]
+            return part["ms"]["median"] / 1e3 * (8 if one else 1)
+        run()
+        return run, {"own": True, "bytes": run.bytes} if not one else {"own": True}
+    torch = torch_ready()
+    import transformers as T
+    m = T.LlamaForCausalLM.from_pretrained(models.llama(MODELS, True), dtype=torch.bfloat16).eval()
+
+    def run():
+        o = m(torch.arange(16)[None].repeat(8, 1), use_cache=True)
+        times = []
+        for i in range(TOKENS):
+            start = time.perf_counter()
+            o = m(torch.full((8, 1), 20 + i), past_key_values=o.past_key_values, use_cache=True)
+            times.append(time.perf_counter() - start)
+        return sorted(times)[TOKENS // 2]
+    return run, {"own": True}
+
+
+# ------------------------------------------------------------------------------------------------ tokenizers
+def tokenize(name):
+    """The peer's fastest call; rebus is tokenize.c. The sum of the ids is what peers.py compares."""
+    from transformers import AutoTokenizer
+    t = AutoTokenizer.from_pretrained(os.path.join(MODELS, name))._tokenizer
+    with open(os.path.join(MODELS, "texts.txt"), encoding="utf-8", newline="") as f:
+        docs = f.read().split("\0")
+    run = lambda: t.encode_batch_fast(docs, add_special_tokens=False)
+    total = count = 0
+    for e in run():
+        count += len(e.ids)
+        for i in e.ids:
+            total = (total * 31 + i) % 1000000007
+    return run, {"tokens": count, "sum": total}
+
+
+def open_tokenizer(name):
+    from tokenizers import Tokenizer
+    return lambda: Tokenizer.from_file(os.path.join(MODELS, name, "tokenizer.json")), {}
+
+
 def main():
     made = {"vit1": lambda: tower("vit-b16", 1), "vit16": lambda: tower("vit-b16", 16), "clip1": lambda: tower("clip-l14", 1),
             "vit1-bf16": lambda: tower("vit-b16", 1, "bf16"), "vit16-bf16": lambda: tower("vit-b16", 16, "bf16"),
@@ -239,8 +320,11 @@ def main():
             "clip1-bf16": lambda: tower("clip-l14", 1, "bf16"), "clip16-bf16": lambda: tower("clip-l14", 16, "bf16"), "sizes": sizes, "jpeg": jpeg,
             "attend1024": lambda: attention(1024), "attend4096": lambda: attention(4096),
             "attend1024-bf16": lambda: attention(1024, "bf16"), "attend4096-bf16": lambda: attention(4096, "bf16"), "decode-f32": lambda: decode(False),
-            "decode-bf16": lambda: decode(True)}
-    run, about = made[WORK]()
+            "decode-bf16": lambda: decode(True), "prefill-bf16": prefill, "together": together}
+    if WORK.startswith("tok-open"):
+        run, about = open_tokenizer("tok" + WORK[len("tok-open"):])
+    else:
+        run, about = tokenize(WORK) if WORK.startswith("tok-") else made[WORK]()
     own = about.pop("own", False)
     start = time.perf_counter()
     run()

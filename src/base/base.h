@@ -93,6 +93,7 @@ typedef struct buf {
 void buf_init(buf *b, const rebus_allocator *from, size_t limit);
 void buf_free(buf *b);
 void buf_add(buf *b, const void *data, size_t size);
+char *buf_reserve(buf *b, size_t more); /* where up to so many bytes may be written, and size be raised by those that were; NULL: failed */
 void buf_text(buf *b, const char *text);
 void buf_byte(buf *b, int c);
 void buf_format(buf *b, const char *format, ...) BASE_PRINTF(2, 3);
@@ -105,6 +106,7 @@ size_t utf8_get(const char *s, size_t n, uint32_t *cp);
 size_t utf8_put(uint32_t cp, char out[4]);
 bool utf8_valid(const char *s, size_t n);
 bool text_is(const char *s, size_t n, const char *literal);
+uint32_t text_hash(const char *s, size_t n); /* for tables; eight bytes at a time */
 
 /* ------------------------------------------------------------------------------------------------ files (file.c) */
 typedef struct file_map {

@@ -254,6 +254,11 @@ void buf_add(buf *b, const void *data, size_t size)
 	b->data[b->size] = 0;
 }
 
+char *buf_reserve(buf *b, size_t more)
+{
+	return buf_grow(b, more) ? b->data + b->size : NULL;
+}
+
 void buf_text(buf *b, const char *text)
 {
 	buf_add(b, text, strlen(text));
@@ -365,6 +370,11 @@ bool utf8_valid(const char *s, size_t n)
 {
 	for (size_t i = 0; i < n;) {
 		uint32_t cp;
+		uint64_t eight;
+		if (n - i >= 8 && (memcpy(&eight, s + i, 8), !(eight & 0x8080808080808080u))) {
+			i += 8;
+			continue;
+		}
 		size_t k = utf8_get(s + i, n - i, &cp);
 		if (k == 1 && (unsigned char)s[i] >= 0x80)
 			return false;
@@ -376,4 +386,27 @@ bool utf8_valid(const char *s, size_t n)
 bool text_is(const char *s, size_t n, const char *literal)
 {
 	return strlen(literal) == n && memcmp(s, literal, n) == 0;
+}
+
+uint32_t text_hash(const char *s, size_t n)
+{
+	const uint64_t odd = 0x9E3779B97F4A7C15u;
+	uint64_t h = n * odd, w = 0;
+	for (; n > 8; n -= 8, s += 8) {
+		memcpy(&w, s, 8);
+		h = (h ^ w) * odd;
+		h ^= h >> 32;
+	}
+	w = 0;
+	if (n >= 4) { /* both halves, which overlap */
+		uint32_t a, b;
+		memcpy(&a, s, 4);
+		memcpy(&b, s + n - 4, 4);
+		w = (uint64_t)a << 32 | b;
+	} else if (n) {
+		w = (uint64_t)(unsigned char)s[0] << 16 | (uint64_t)(unsigned char)s[n / 2] << 8 | (unsigned char)s[n - 1];
+	}
+	h = (h ^ w) * odd;
+	h = (h ^ h >> 32) * odd;
+	return (uint32_t)(h >> 32);
 }

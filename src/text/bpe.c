@@ -11,15 +11,24 @@
  * whose symbols have changed since is passed over when it comes up. n symbols cost O(n log n), so a text of a megabyte
  * without a blank is no problem for a tokenizer that merges over the whole text.
  *
+ * Most words of a text are tokens as they are. Whether the merges lead there (they need not) is remembered by token, so that such a
+ * word costs one look-up; others are short, and a search along the symbols beats the heap. Where no merge crosses the beginning of
+ * a word, U+2581 behind something else, a text without pre-tokenizer is cut there: what the merges do on one side
+ * cannot depend on the other.
+ *
  * Reference: tokenizers 0.23, src/models/bpe/{model,word,serialization}.rs, its quirks included: with byte_fallback a
  * pending unknown token is written after the bytes that follow it, and a candidate is still good if its pair now merges
  * into the same token.
  */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "text/text_inside.h"
 
 enum { MAKING_MOST = 1 << 30 }; /* bytes looked at */
+enum { WORD_MOST = 256, FEW = 40 }; /* bytes of a word that is looked up, symbols that are searched along */
+
+#define MARK "\xE2\x96\x81"
 
 /* ------------------------------------------------------------------------------------------------ merges */
 static size_t merge_slot(const bpe_model *m, uint64_t pair)
@@ -55,6 +64,11 @@ static rebus_status merge_parts(const json *j, size_t rank, text_span *a, text_s
 	return error_set(err, REBUS_FORMAT, "tokenizer.json: model.merges: entry %zu is neither \"a b\" nor [\"a\", \"b\"]", rank);
 }
 
+static bool joins_mark(text_span a, text_span b)
+{
+	return b.n >= 3 && !memcmp(b.s, MARK, 3) && (a.n < 3 || memcmp(a.s + a.n - 3, MARK, 3) != 0);
+}
+
 static rebus_status merge_put(bpe_model *m, text_span a, text_span b, uint32_t rank, buf *joined, rebus_error *err)
 {
 	size_t prefix = m->o.prefix.s ? m->o.prefix.n : 0;
@@ -75,6 +89,7 @@ static rebus_status merge_put(bpe_model *m, text_span a, text_span b, uint32_t r
 		                 (unsigned)rank, lacks);
 	}
 	uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+	m->apart = m->apart && !joins_mark(a, b);
 	m->merges[merge_slot(m, pair)] = (bpe_merge){pair, rank, made}; /* a pair named twice has its last rank */
 	return REBUS_OK;
 }
@@ -145,6 +160,7 @@ static rebus_status merges_make(tokenizer *t, rebus_error *err)
 					continue;
 				uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
 				count += !filling;
+				m->apart = m->apart && !joins_mark((text_span){whole.s, k}, (text_span){whole.s + k, whole.n - k});
 				if (filling)
 					m->merges[merge_slot(m, pair)] = (bpe_merge){pair, rank++, (int32_t)id};
 			}
@@ -181,12 +197,23 @@ rebus_status bpe_read(tokenizer *t, const json *model, const bpe_options *rebuil
 		m->o = *rebuilt;
 	else
 		TRY(options_read(t, model, err));
+	m->apart = true;
 	if (m->o.make_merges && !json_get(model, "merges"))
 		TRY(merges_make(t, err));
 	else
 		TRY(merges_read(t, json_get(model, "merges"), err));
 	m->unk_id = m->o.unk.s ? vocabulary_find(m->vocabulary, m->o.unk.s, m->o.unk.n) : -1;
 	vocabulary_bytes(m->vocabulary, m->byte_ids);
+	for (uint32_t cp = 0; cp < BPE_CHARS; cp++) {
+		char c[4];
+		m->char_ids[cp] = vocabulary_find(m->vocabulary, c, utf8_put(cp, c));
+	}
+	m->apart = m->apart && vocabulary_find(m->vocabulary, MARK, 3) >= 0 && !m->o.prefix.s && !m->o.suffix.s;
+	m->whole = arena_get(t->arena, m->vocabulary->count + 1, 1);
+	if (!m->whole)
+		return error_memory(err, "the vocabulary");
+	for (size_t i = 0; i < m->vocabulary->count; i++)
+		atomic_init(&m->whole[i], WHOLE_UNKNOWN);
 done:
 	return status;
 }
@@ -205,7 +232,10 @@ static void symbol_add(text_work *w, int32_t id)
 {
 	int32_t n = (int32_t)(w->symbols.size / sizeof(symbol));
 	symbol s = {.id = id, .before = n - 1, .after = n + 1};
-	buf_add(&w->symbols, &s, sizeof(s));
+	char *to = buf_reserve(&w->symbols, sizeof s);
+	if (to)
+		memcpy(to, &s, sizeof s);
+	w->symbols.size += to ? sizeof s : 0;
 }
 
 static bool bytes_add(text_work *w, const char *s, size_t n)
@@ -219,10 +249,12 @@ static bool bytes_add(text_work *w, const char *s, size_t n)
 	return true;
 }
 
-static rebus_status symbols_make(text_work *w, const char *s, size_t n)
+/* *plain: every symbol is spelled like the text it stands for. */
+static rebus_status symbols_make(text_work *w, const char *s, size_t n, bool *plain)
 {
 	const bpe_model *m = &w->t->bpe;
 	bool pending = false;
+	*plain = !m->o.prefix.s;
 	for (size_t i = 0; i < n;) {
 		uint32_t cp;
 		char with[2 * TEXT_AFFIX_MOST + 4];
@@ -242,7 +274,7 @@ static rebus_status symbols_make(text_work *w, const char *s, size_t n)
 			c = with;
 		}
 		i += k;
-		int32_t id = vocabulary_find(m->vocabulary, c, size);
+		int32_t id = cp < BPE_CHARS && !prefixed && !suffixed ? m->char_ids[cp] : vocabulary_find(m->vocabulary, c, size);
 		if (id >= 0) {
 			if (pending)
 				symbol_add(w, m->unk_id);
@@ -250,6 +282,7 @@ static rebus_status symbols_make(text_work *w, const char *s, size_t n)
 			symbol_add(w, id);
 			continue;
 		}
+		*plain = false;
 		if ((m->o.byte_fallback && bytes_add(w, c, size)) || !m->o.unk.s)
 			continue;
 		if (m->unk_id < 0)
@@ -342,10 +375,111 @@ static rebus_status merge_all(text_work *w)
 	return buf_check(&w->queue, w->err, "a text's merges");
 }
 
-rebus_status bpe_run(text_work *w, const char *s, size_t n, ids *out)
+/*
+ * The same for a few symbols, by search. What heap and search may differ in, a candidate that is good although its symbols have
+ * changed, needs two pairs of one place that make the same token: not where symbols are spelled like their text.
+ */
+static void merge_few(text_work *w, ids *out)
+{
+	const symbol *s = (const symbol *)(const void *)w->symbols.data;
+	size_t n = w->symbols.size / sizeof(symbol);
+	const bpe_merge *next[FEW]; /* of symbols i and i + 1; NULL: none */
+	int32_t id[FEW];
+	for (size_t i = 0; i < n; i++)
+		id[i] = s[i].id;
+	for (size_t i = 0; i + 1 < n; i++)
+		next[i] = merge_find(&w->t->bpe, id[i], id[i + 1]);
+	while (n > 1) {
+		size_t best = n;
+		uint32_t rank = UINT32_MAX;
+		for (size_t i = 0; i + 1 < n; i++)
+			if (next[i] && (best == n || next[i]->rank < rank)) {
+				best = i;
+				rank = next[i]->rank;
+			}
+		if (best == n)
+			break;
+		id[best] = next[best]->made;
+		n--;
+		for (size_t i = best + 1; i < n; i++) {
+			id[i] = id[i + 1];
+			next[i - 1] = next[i];
+		}
+		if (best)
+			next[best - 1] = merge_find(&w->t->bpe, id[best - 1], id[best]);
+		if (best + 1 < n)
+			next[best] = merge_find(&w->t->bpe, id[best], id[best + 1]);
+	}
+	for (size_t i = 0; i < n; i++)
+		ids_add(out, id[i]);
+}
+
+static rebus_status merge_word(text_work *w, const char *s, size_t n, ids *out)
 {
 	rebus_status status = REBUS_OK;
+	bool plain;
+	w->symbols.size = 0;
+	TRY(symbols_make(w, s, n, &plain));
+	if (!w->symbols.size)
+		return REBUS_OK;
+	if (plain && w->symbols.size <= FEW * sizeof(symbol)) {
+		merge_few(w, out);
+		return REBUS_OK;
+	}
+	TRY(merge_all(w));
+	const symbol *list = (const symbol *)(const void *)w->symbols.data;
+	for (int32_t i = 0; i >= 0; i = list[i].after)
+		ids_add(out, list[i].id);
+done:
+	return status;
+}
+
+/* The token that is spelled like the word; NULL: none. */
+static const vocabulary_entry *word_token(const bpe_model *m, const char *s, size_t n)
+{
+	char with[WORD_MOST + TEXT_AFFIX_MOST];
+	size_t more = m->o.suffix.s ? m->o.suffix.n : 0;
+	if (n > WORD_MOST)
+		return NULL;
+	if (!more)
+		return vocabulary_look(m->vocabulary, s, n);
+	memcpy(with, s, n);
+	memcpy(with + n, m->o.suffix.s, more);
+	return vocabulary_look(m->vocabulary, with, n + more);
+}
+
+static rebus_status word_run(text_work *w, const char *s, size_t n, ids *out)
+{
 	const bpe_model *m = &w->t->bpe;
+	const vocabulary_entry *e = word_token(m, s, n);
+	_Atomic unsigned char *known = e ? &m->whole[e - m->vocabulary->entries] : NULL;
+	unsigned char answer = known ? atomic_load_explicit(known, memory_order_relaxed) : WHOLE_NO;
+	if (answer == WHOLE_YES) {
+		ids_add(out, e->id);
+		return REBUS_OK;
+	}
+	size_t before = ids_count(out);
+	rebus_status status = merge_word(w, s, n, out);
+	if (!status && answer == WHOLE_UNKNOWN && !out->bytes.failed) {
+		bool whole = ids_count(out) == before + 1 && ids_data(out)[before] == e->id;
+		atomic_store_explicit(known, whole ? WHOLE_YES : WHOLE_NO, memory_order_relaxed);
+	}
+	return status;
+}
+
+/* Where the next word begins: a mark behind something else. */
+static size_t word_end(const char *s, size_t n)
+{
+	size_t i = 1;
+	while (i < n && ((unsigned char)s[i] != 0xE2 || n - i < 3 || memcmp(s + i, MARK, 3) != 0 || (i >= 3 && !memcmp(s + i - 3, MARK, 3))))
+		i++;
+	return i;
+}
+
+rebus_status bpe_run(text_work *w, const char *s, size_t n, ids *out)
+{
+	const bpe_model *m = &w->t->bpe;
+	rebus_status status = REBUS_OK;
 	if (m->o.ignore_merges) {
 		int32_t id = vocabulary_find(m->vocabulary, s, n);
 		if (id >= 0) {
@@ -353,14 +487,11 @@ rebus_status bpe_run(text_work *w, const char *s, size_t n, ids *out)
 			return REBUS_OK;
 		}
 	}
-	w->symbols.size = 0;
-	TRY(symbols_make(w, s, n));
-	if (!w->symbols.size)
-		return REBUS_OK;
-	TRY(merge_all(w));
-	const symbol *list = (const symbol *)(const void *)w->symbols.data;
-	for (int32_t i = 0; i >= 0; i = list[i].after)
-		ids_add(out, list[i].id);
-done:
+	while (n && !status) {
+		size_t end = m->apart ? word_end(s, n) : n;
+		status = word_run(w, s, end, out);
+		s += end;
+		n -= end;
+	}
 	return status;
 }

@@ -122,14 +122,20 @@ rebus_status normalizer_read(tokenizer *t, const json *j, rebus_error *err)
 /* ------------------------------------------------------------------------------------------------ running */
 static void lower(const char *s, size_t n, buf *out)
 {
-	for (size_t i = 0; i < n;) {
+	char *to = n > SIZE_MAX / 4 ? NULL : buf_reserve(out, 2 * n + 8), *from = to; /* two bytes become three at most */
+	for (size_t i = 0; to && i < n;) {
 		uint32_t cp, low[2];
-		char c[4];
+		if ((unsigned char)s[i] < 0x80) {
+			*to++ = s[i] >= 'A' && s[i] <= 'Z' ? (char)(s[i] + 32) : s[i];
+			i++;
+			continue;
+		}
 		i += utf8_get(s + i, n - i, &cp);
 		size_t k = unicode_lower(cp, low);
 		for (size_t j = 0; j < k; j++)
-			buf_add(out, c, utf8_put(low[j], c));
+			to += utf8_put(low[j], to);
 	}
+	out->size += (size_t)(to - from);
 }
 
 static void strip(const norm_step *step, const char *s, size_t n, buf *out, bool *first)
@@ -175,25 +181,39 @@ static bool drops(norm_kind kind, uint32_t cp)
 
 static void filter(norm_kind kind, const char *s, size_t n, buf *out, bool *first)
 {
-	for (size_t i = 0; i < n;) {
+	char *to = buf_reserve(out, n), *from = to;
+	for (size_t i = 0; to && i < n;) {
 		uint32_t cp;
+		if (s[i] >= ' ' && s[i] < 0x7F) {
+			*to++ = s[i++];
+			continue;
+		}
 		size_t k = utf8_get(s + i, n - i, &cp);
 		if (drops(kind, cp)) {
 			if (i == 0)
 				*first = false;
 		} else if ((kind == NORM_NMT && nmt_blank(cp)) || (kind == NORM_CLEAN && unicode_white(cp))) {
-			buf_byte(out, ' ');
+			*to++ = ' ';
 		} else {
-			buf_add(out, s + i, k);
+			memcpy(to, s + i, k);
+			to += k;
 		}
 		i += k;
 	}
+	out->size += (size_t)(to - from);
 }
 
 static void space_ideographs(const char *s, size_t n, buf *out)
 {
 	for (size_t i = 0; i < n;) {
 		uint32_t cp;
+		size_t run = 0;
+		while (i + run < n && (unsigned char)s[i + run] < 0xE3) /* below U+3000 */
+			run++;
+		buf_add(out, s + i, run);
+		i += run;
+		if (i >= n)
+			break;
 		size_t k = utf8_get(s + i, n - i, &cp);
 		bool apart = cp >= 0x3400 && unicode_in(&unicode_ideographs, cp);
 		if (apart)

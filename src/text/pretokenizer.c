@@ -225,6 +225,10 @@ static void mark_chars(buf *marks, bool (*is)(uint32_t), const char *s, size_t n
 	size_t done_to = 0;
 	for (size_t i = 0; i < n;) {
 		uint32_t cp;
+		if ((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z')) { /* is none of what is looked for: blank, number, punctuation */
+			i++;
+			continue;
+		}
 		size_t k = utf8_get(s + i, n - i, &cp);
 		if (is(cp)) {
 			if (i > done_to)
@@ -342,11 +346,13 @@ static void prepare(text_work *w, const pre_step *step, const char *s, size_t n,
 	bool marked = n >= step->find.n && memcmp(s, step->find.s, step->find.n) == 0;
 	if (n && s[0] != ' ' && !marked && (step->scheme == SCHEME_ALWAYS || (step->scheme == SCHEME_FIRST && first)))
 		buf_add(to, step->find.s, step->find.n);
-	for (size_t i = 0; i < n; i++) {
-		if (s[i] == ' ')
+	for (size_t i = 0; i < n;) {
+		const char *blank = memchr(s + i, ' ', n - i);
+		size_t end = blank ? (size_t)(blank - s) : n;
+		buf_add(to, s + i, end - i);
+		if (blank)
 			buf_add(to, step->find.s, step->find.n);
-		else
-			buf_byte(to, s[i]);
+		i = end + 1;
 	}
 }
 
@@ -354,7 +360,7 @@ static rebus_status piece_run(text_work *w, const pre_step *step, const char *s,
 {
 	rebus_status status = REBUS_OK;
 	w->marks.size = 0;
-	if (step->kind == PRE_BYTES || step->kind == PRE_METASPACE) {
+	if ((step->kind == PRE_BYTES && step->prefix) || step->kind == PRE_METASPACE) {
 		prepare(w, step, s, n, first);
 		TRY(buf_check(&w->a, w->err, "a text"));
 		s = w->a.data ? w->a.data : "";

@@ -10,11 +10,14 @@
 
 #include <pcre2.h>
 
+#include "text/scan.h"
+
 enum { PATTERN_MOST = 64 << 10, COMPILED_MOST = 1 << 20, FRAME_MOST = 4096, GROUPS_MOST = 200 };
 enum { FIRST_LIMIT = 128, LAST_LIMIT = 1 << 26, BUDGET = 1 << 25, BUDGET_PER_BYTE = 64, HEAP_KIB = 192 << 10 };
 
 struct text_regex {
 	pcre2_code *code;
+	text_scan *scan; /* the same; NULL: not that simple */
 };
 
 /* ------------------------------------------------------------------------------------------------ compiling */
@@ -62,6 +65,7 @@ rebus_status regex_open(const char *pattern, size_t n, const char *where, text_r
 		status = error_set(err, REBUS_LIMIT, "%s: regular expression: too large once compiled", where);
 		goto done;
 	}
+	r->scan = scan_open(pattern, n);
 	*out = r;
 	r = NULL;
 done:
@@ -76,6 +80,7 @@ void regex_close(text_regex *r)
 	if (!r)
 		return;
 	pcre2_code_free(r->code);
+	scan_close(r->scan);
 	base_allocator.free(NULL, r, sizeof(*r));
 }
 
@@ -91,6 +96,7 @@ rebus_status regex_run_begin(regex_run *run, size_t text_bytes, rebus_error *err
 	}
 	pcre2_set_heap_limit(context, HEAP_KIB);
 	*run = (regex_run){.data = data, .context = context, .budget = BUDGET + BUDGET_PER_BYTE * (uint64_t)text_bytes};
+	run->steps = run->budget;
 	return REBUS_OK;
 }
 
@@ -134,7 +140,6 @@ static rebus_status search(const text_regex *r, regex_run *run, const char *s, s
                            rebus_error *err)
 {
 	size_t window = n + 1;
-	*found = false;
 	while (from <= n) {
 		size_t last = window > n - from ? n : from + window - 1;
 		int rc = try_range(r, run, s, n, from, last, FIRST_LIMIT);
@@ -160,20 +165,33 @@ static rebus_status search(const text_regex *r, regex_run *run, const char *s, s
 	return REBUS_OK;
 }
 
+static rebus_status find(const text_regex *r, regex_run *run, const char *s, size_t n, size_t from, bool *found, size_t *first,
+                         size_t *last, rebus_error *err)
+{
+	scan_result quick = r->scan ? scan_find(r->scan, s, n, from, first, last, &run->steps) : SCAN_UNSURE;
+	*found = quick == SCAN_FOUND;
+	if (quick != SCAN_UNSURE)
+		return REBUS_OK;
+	rebus_status status = search(r, run, s, n, from, found, err);
+	const PCRE2_SIZE *pair = pcre2_get_ovector_pointer(run->data);
+	*first = pair[0];
+	*last = pair[1];
+	return status;
+}
+
 rebus_status regex_next(const text_regex *r, regex_run *run, const char *s, size_t n, regex_at *at, bool *found, rebus_error *err)
 {
 	*found = false;
 	while (at->next <= n) {
 		bool hit = false;
-		rebus_status status = search(r, run, s, n, at->next, &hit, err);
+		size_t first = 0, last = 0;
+		rebus_status status = find(r, run, s, n, at->next, &hit, &first, &last, err);
 		if (status)
 			return status;
 		if (!hit) {
 			at->next = n + 1;
 			return REBUS_OK;
 		}
-		const PCRE2_SIZE *pair = pcre2_get_ovector_pointer(run->data);
-		size_t first = pair[0], last = pair[1];
 		if (first > last) /* \K in a look-ahead */
 			return error_set(err, REBUS_UNSUPPORTED, "text: a regular expression's match ends before it starts");
 		if (first == last && at->any && at->end == last) {

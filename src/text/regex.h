@@ -1,5 +1,6 @@
 /*
- * regex.h - regular expressions of tokenizer.json, which are Oniguruma's (Ruby syntax), run by PCRE2 under limits.
+ * regex.h - regular expressions of tokenizer.json, which are Oniguruma's (Ruby syntax), run under limits: by scan.c where they are
+ * simple, else by PCRE2.
  */
 #ifndef REBUS_TEXT_REGEX_H
 #define REBUS_TEXT_REGEX_H
@@ -18,7 +19,7 @@ rebus_status regex_rewrite(const char *pattern, size_t n, const char *where, buf
 /* What one thread needs while matching; the budget of steps is shared by all matches until regex_run_end. */
 typedef struct regex_run {
 	void *data, *context;
-	uint64_t budget;
+	uint64_t budget, steps; /* of PCRE2, and of scan.c */
 } regex_run;
 rebus_status regex_run_begin(regex_run *run, size_t text_bytes, rebus_error *err);
 void regex_run_end(regex_run *run);

@@ -146,6 +146,7 @@ typedef struct {
 } token_trie;
 
 /* ------------------------------------------------------------------------------------------------ bpe.c */
+enum { BPE_CHARS = 0x250 };
 typedef struct {
 	uint64_t pair;   /* left << 32 | right; UINT64_MAX: free */
 	uint32_t rank;
@@ -165,7 +166,13 @@ typedef struct {
 	bpe_options o;
 	int32_t unk_id;        /* -1: not in the vocabulary */
 	int32_t byte_ids[256]; /* <0x00> ...; -1: none */
+	int32_t char_ids[BPE_CHARS]; /* of the first characters; -1: none */
+	bool apart;            /* no merge joins U+2581 to a token before it that does not end so: a text may be cut there */
+	_Atomic unsigned char *whole; /* [vocabulary->count], by entry: a whole_word */
 } bpe_model;
+
+/* Do the merges make the word that a token is spelled like into that token? Found out when it first comes up, by whichever thread. */
+typedef enum { WHOLE_UNKNOWN, WHOLE_YES, WHOLE_NO } whole_word;
 
 /* ------------------------------------------------------------------------------------------------ wordpiece.c */
 typedef struct {
@@ -309,7 +316,6 @@ text_span span_copy(arena *a, const char *s, size_t n); /* s NULL: no memory */
 bool span_json(const json *j, arena *a, text_span *out);
 rebus_status span_need(const json *j, arena *a, text_span *out, const char *or_else,
 	rebus_error *err); /* FORMAT with that message if j is no text */
-uint32_t text_hash(const char *s, size_t n);
 size_t text_table_size(size_t entries); /* power of two, at most half full */
 rebus_status work_begin(text_work *w, const tokenizer *t, size_t text_bytes, rebus_error *err);
 void work_end(text_work *w);
@@ -345,6 +351,7 @@ rebus_status post_run(const tokenizer *t, const ids *a, const ids *b, bool add_s
 rebus_status bpe_read(tokenizer *t, const json *model, const bpe_options *rebuilt, rebus_error *err);
 rebus_status bpe_run(text_work *w, const char *s, size_t n, ids *out);
 
+const vocabulary_entry *vocabulary_look(const vocabulary_table *v, const char *s, size_t n); /* NULL: none */
 int32_t vocabulary_find(const vocabulary_table *v, const char *s, size_t n);
 /* A map of tokens to ids, or a list of [token, score], whose ids are their places; scores NULL: the map. */
 rebus_status vocabulary_read(tokenizer *t, const json *j, const double **scores, rebus_error *err);

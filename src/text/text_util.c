@@ -132,14 +132,6 @@ rebus_status span_need(const json *j, arena *a, text_span *out, const char *or_e
 	return span_json(j, a, out) ? REBUS_OK : error_memory(err, "a tokenizer");
 }
 
-uint32_t text_hash(const char *s, size_t n)
-{
-	uint64_t h = 0xCBF29CE484222325u;
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ (unsigned char)s[i]) * 0x100000001B3u;
-	return (uint32_t)(h ^ h >> 32);
-}
-
 size_t text_table_size(size_t entries)
 {
 	size_t slots = 8;
@@ -203,8 +195,15 @@ int text_char_to_byte(uint32_t cp)
 
 void text_bytes_write(const char *s, size_t n, buf *out)
 {
-	for (size_t i = 0; i < n; i++) {
-		char c[4];
-		buf_add(out, c, utf8_put(text_byte_to_char((unsigned char)s[i]), c));
+	char *to = n > SIZE_MAX / 2 ? NULL : buf_reserve(out, 2 * n), *from = to;
+	for (size_t i = 0; to && i < n; i++) {
+		uint32_t cp = text_byte_to_char((unsigned char)s[i]);
+		if (cp < 0x80) {
+			*to++ = (char)cp;
+			continue;
+		}
+		*to++ = (char)(0xC0 | cp >> 6);
+		*to++ = (char)(0x80 | (cp & 63));
 	}
+	out->size += (size_t)(to - from);
 }

@@ -218,8 +218,6 @@ done:
 
 static rebus_status map_parse(const char *text, size_t n, const char *name, size_t most_values, json **out, rebus_error *err)
 {
-	if (!utf8_valid(text, n)) /* what is decoded later is made of these strings */
-		return error_set(err, REBUS_FORMAT, "%s: not UTF-8", name);
 	rebus_status status = json_parse(text, n, name, most_values, out, err);
 	if (status == REBUS_OK && json_kind_of(*out) != JSON_MAP)
 		status = error_set(err, REBUS_FORMAT, "%s: not a map", name);

@@ -91,6 +91,26 @@ bool unicode_word(uint32_t cp)
 	}
 }
 
+uint32_t unicode_kind(uint32_t cp)
+{
+	switch (utf8proc_category((utf8proc_int32_t)cp)) {
+	case UTF8PROC_CATEGORY_LU:
+	case UTF8PROC_CATEGORY_LL:
+	case UTF8PROC_CATEGORY_LT:
+	case UTF8PROC_CATEGORY_LM:
+	case UTF8PROC_CATEGORY_LO:
+		return UNICODE_LETTER;
+	case UTF8PROC_CATEGORY_ND:
+	case UTF8PROC_CATEGORY_NL:
+	case UTF8PROC_CATEGORY_NO:
+		return UNICODE_NUMBER;
+	case UTF8PROC_CATEGORY_CN: /* or assigned later than the library knows */
+		return in_later("L", cp) ? UNICODE_LETTER : in_later("N", cp) ? UNICODE_NUMBER : UNICODE_OTHER;
+	default:
+		return unicode_white(cp) ? UNICODE_BLANK : UNICODE_OTHER;
+	}
+}
+
 size_t unicode_lower(uint32_t cp, uint32_t out[2])
 {
 	if (cp < 0x80) {

@@ -36,6 +36,9 @@ bool unicode_numeric(uint32_t cp);     /* Nd, Nl, No */
 bool unicode_punctuated(uint32_t cp);  /* ASCII punctuation and P* */
 bool unicode_mark(uint32_t cp);        /* combining mark */
 bool unicode_word(uint32_t cp);        /* \w of Rust's regex crate */
+/* \p{L}, \p{N}, \s, or none of them, of Oniguruma; one bit. */
+enum { UNICODE_LETTER = 1, UNICODE_NUMBER = 2, UNICODE_BLANK = 4, UNICODE_OTHER = 8, UNICODE_ANY = 15 };
+uint32_t unicode_kind(uint32_t cp);
 bool unicode_in(const unicode_class *c, uint32_t cp);
 size_t unicode_lower(uint32_t cp, uint32_t out[2]); /* char::to_lowercase: context-free, U+0130 gives two */
 

@@ -13,16 +13,22 @@
 
 #include "text/text_inside.h"
 
-int32_t vocabulary_find(const vocabulary_table *v, const char *s, size_t n)
+const vocabulary_entry *vocabulary_look(const vocabulary_table *v, const char *s, size_t n)
 {
 	if (!v->count)
-		return -1;
+		return NULL;
 	for (size_t k = text_hash(s, n) & v->mask; v->slots[k]; k = (k + 1) & v->mask) {
 		const vocabulary_entry *e = &v->entries[v->slots[k] - 1];
 		if (e->token.n == n && memcmp(e->token.s, s, n) == 0)
-			return e->id;
+			return e;
 	}
-	return -1;
+	return NULL;
+}
+
+int32_t vocabulary_find(const vocabulary_table *v, const char *s, size_t n)
+{
+	const vocabulary_entry *e = vocabulary_look(v, s, n);
+	return e ? e->id : -1;
 }
 
 static void entry_index(vocabulary_table *v, size_t i)

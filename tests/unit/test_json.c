@@ -12,6 +12,15 @@ static json *parse(const char *text)
 	return j;
 }
 
+static json *parse_many(const char *text, size_t n)
+{
+	json *j = NULL;
+	rebus_error err;
+	if (json_parse(text, n, "t", 1 << 20, &j, &err))
+		fail_msg("%s", err.text);
+	return j;
+}
+
 static void test_values(void **state)
 {
 	(void)state;
@@ -96,6 +105,8 @@ static void test_refused(void **state)
 	static const char *const bad[] = {
 		"", " ", "{", "[1,", "{\"a\"", "{\"a\":", "{\"a\":1", "\"abc", "nul", "tru", "-", "{} x", "[] []", "1 2", "{]",
 		"{\"a\" 1}", "[1 2]", "\"\\x\"", "\"\\u12\"", "[\"\\ud8", "null", "{a:1}x", "}", ",", "\\",
+		"[1,]", "{\"a\":1,}", "01", "1.", ".5", "+1", "1e", "'a'", "\"a\nb\"", "\"\xff\"", "\"\xed\xa0\x80\"", "// x\n1",
+		"nulL", "{\"a\"}", "[1}", "-Infinit", "\"\\u00g0\"",
 	};
 	for (size_t i = 0; i < COUNT_OF(bad); i++) {
 		json *j = NULL;
@@ -137,8 +148,8 @@ static void test_bombs(void **state)
 	for (size_t i = 0; i + 5 <= SIZE; i += 5)
 		memcpy(text + i, "{\"a\":", 5);
 	assert_int_equal(json_parse(text, SIZE, "t", SIZE, &j, &err), REBUS_LIMIT);
-	memset(text, ',', SIZE);
-	text[0] = '[';
+	for (size_t i = 0; i < SIZE; i += 2)
+		memcpy(text + i, i ? "1," : "[ ", 2);
 	assert_int_equal(json_parse(text, SIZE, "t", 1000, &j, &err), REBUS_LIMIT);
 	assert_has(err.text, "more than the limit of 1000");
 	memset(text, '[', 64);
@@ -149,6 +160,68 @@ static void test_bombs(void **state)
 	memset(text + 65, ']', 65);
 	assert_int_equal(json_parse(text, 130, "t", 1000, &j, &err), REBUS_LIMIT);
 	free(text);
+}
+
+/* A name given twice has its last value at its first place, in small maps and in those with a table. */
+static void test_twice(void **state)
+{
+	(void)state;
+	for (int count = 3; count <= 3000; count *= 10) {
+		buf text;
+		int64_t v = 0;
+		buf_init(&text, NULL, 0);
+		buf_text(&text, "{\"n0\": -1");
+		for (int i = 0; i < count; i++)
+			buf_format(&text, ", \"n%d\": %d", i, i);
+		buf_format(&text, ", \"n%d\": 7, \"\": null}", count / 2);
+		json *j = parse_many(text.data, text.size);
+		assert_int_equal(json_count(j), count + 1);
+		for (int i = 0; i < count; i++) {
+			char name[16];
+			snprintf(name, sizeof name, "n%d", i);
+			assert_true(json_int(json_get(j, name), &v));
+			assert_int_equal(v, i == count / 2 ? 7 : i);
+		}
+		assert_true(json_has(j, "") && !json_get(j, ""));
+		assert_false(json_has(j, "n"));
+		json_each it = json_first(j);
+		assert_true(json_next(&it) && !strcmp(it.key, "n0") && it.key_size == 2 && json_int(it.value, &v) && v == 0);
+		json_free(j);
+		buf_free(&text);
+	}
+}
+
+/* Every number is the double that the C library makes of its text. */
+static void test_numbers(void **state)
+{
+	(void)state;
+	static const char *const fixed[] = {"0.1", "-0.0", "1e22", "1e23", "123456789012345e-22", "123456789012345e22", "9007199254740993.0", "1e-400", "4.9e-324",
+	                                    "1.7976931348623157e308", "-11.387661933898926", "0.000000000000000000000000000000000000001", "5e+3", "1E5",
+	                                    "100000000000000000000000000000000000000000.0", "179769313486231580793728971405301e276"};
+	uint64_t draw = 1;
+	for (size_t i = 0; i < 20000 + COUNT_OF(fixed); i++) {
+		char text[64];
+		double d = 0;
+		snprintf(text, sizeof text, "%s", i < COUNT_OF(fixed) ? fixed[i] : "");
+		if (i >= COUNT_OF(fixed)) {
+			uint64_t m = draw = bits_mix(draw + i);
+			snprintf(text, sizeof text, "-%d.%0*llue%d", (int)(m % 900), (int)(1 + m / 1000 % 19), (unsigned long long)(m >> 20 >> m % 40),
+				(int)(m / 7777 % 60) - 30);
+		}
+		json *j = parse(text);
+		assert_true(json_real(j, &d));
+		double want = strtod(text, NULL);
+		if (memcmp(&d, &want, sizeof d) != 0)
+			fail_msg("%s: %a, want %a", text, d, want);
+		json_free(j);
+	}
+	static const char *const whole[] = {"0", "-1", "999999999999999999", "1000000000000000000", "9223372036854775807", "-9223372036854775808"};
+	for (size_t i = 0; i < COUNT_OF(whole); i++) {
+		int64_t v = 0;
+		json *j = parse(whole[i]);
+		assert_true(json_int(j, &v) && v == strtoll(whole[i], NULL, 10));
+		json_free(j);
+	}
 }
 
 static void test_load(void **state)
@@ -174,6 +247,8 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_bombs),
+		cmocka_unit_test(test_twice),
+		cmocka_unit_test(test_numbers),
 		cmocka_unit_test_setup_teardown(test_load, scratch_begin, scratch_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /*
  * test_torture_malloc.c - malloc fails once, or from some call on, under everybody: the libraries that rebus stands on too.
  *
- * test_torture.c refuses what rebus asks of its allocator. json-c, PCRE2, libjpeg, libpng and the C library ask malloc
+ * test_torture.c refuses what rebus asks of its allocator. PCRE2, libjpeg, libpng and the C library ask malloc
  * themselves, so this program has a malloc of its own, which the dynamic linker puts in front of everybody's. Call number n
  * is refused, for n = 1, 2, 3 ... (REBUS_TORTURE_STRIDE beyond the first 200, see test_torture.c):
  *
@@ -54,7 +54,6 @@ void __libc_free(void *p);
 static struct {
 	long calls, refuse, refused, blocks;
 	bool armed, on; /* on: every call from there on */
-	bool parsing;   /* counted, not refused */
 } h; /* one thread allocates at a time: sessions here have one thread */
 
 static bool refuse(void)
@@ -71,7 +70,7 @@ static bool refuse(void)
 
 static void *count(void *p)
 {
-	h.blocks += p && (h.armed || h.parsing);
+	h.blocks += p && h.armed;
 	return p;
 }
 
@@ -116,27 +115,8 @@ SEEN int posix_memalign(void **out, size_t align, size_t size)
 
 SEEN void free(void *p)
 {
-	h.blocks -= p && (h.armed || h.parsing);
+	h.blocks -= p && h.armed;
 	__libc_free(p);
-}
-
-/* json-c (up to 0.16) copies a member's name and does not look whether it got the copy: inside its parser all goes well. */
-struct json_object;
-struct json_tokener;
-SEEN struct json_object *json_tokener_parse_ex(struct json_tokener *t, const char *text, int size);
-SEEN struct json_object *json_tokener_parse_ex(struct json_tokener *t, const char *text, int size)
-{
-	static void *real;
-	if (!real)
-		real = dlsym(RTLD_NEXT, "json_tokener_parse_ex");
-	struct json_object *(*parse)(struct json_tokener *, const char *, int);
-	memcpy(&parse, &real, sizeof parse);
-	h.parsing = h.armed;
-	h.armed = false;
-	struct json_object *made = parse(t, text, size);
-	h.armed = h.parsing;
-	h.parsing = false;
-	return made;
 }
 
 /* ------------------------------------------------------------------------------------------------ runs */
