@@ -247,7 +247,7 @@ def shards_that_do_not_fit(w):
 
 
 # ------------------------------------------------------------------------------------------------ JSON
-HARMLESS = (b'{"a": 1e999999999}', b"{'model_type': 'vit'}")  # where no member is needed (json-c takes Python's quotes)
+HARMLESS = (b'{"a": 1e999999999}',)  # where no member is needed
 BOMBS = [b"", b"{", b"null", b"[]", b"7", b'"text"', b"{}", b"[" * 1000000, b'{"a":' * 1000000, b'{"a":[' + b"0," * 6000000 + b"0]}", b"\xff\xfe{}", b"\0" * 1000,
          b'{"model_type": "vit"', b"{'model_type': 'vit'}", b'{"a": 1e999999999}', b'{"a": "' + b"\\u0041" * 1000000]
 
