@@ -155,10 +155,13 @@ static node_id answer_block(net *n, const char *name, node_id x, const t5_layer 
 	graph *g = n->g;
 	const char *self = graph_text(g, "%s.layer.0.SelfAttention", name), *across = graph_text(g, "%s.layer.1.EncDecAttention", name);
 	const char *mlp = graph_text(g, "%s.layer.2.DenseReluDense", name);
-	x = sum(n, self, x, part_attention(n, self, part_norm(n, graph_text(g, "%s.layer.0.layer_norm", name), x, &w->answer.norm1, NULL, o), &w->answer, o));
+	node_id y = part_attention(n, self, part_norm(n, graph_text(g, "%s.layer.0.layer_norm", name), x, &w->answer.norm1, NULL, o), &w->answer, o);
+	x = sum(n, self, x, part_chance(n, self, y));
 	x = sum(n, across, x, part_cross(n, across, part_norm(n, graph_text(g, "%s.layer.1.layer_norm", name), x, &w->across.norm, NULL, o), &w->across, o));
 	node_id h = part_norm(n, graph_text(g, "%s.layer.2.layer_norm", name), x, &w->answer.norm2, NULL, o);
-	return graph_add(g, name, x, part_mlp(n, mlp, h, &w->answer.up, &w->answer.down, o));
+	y = part_chance(n, mlp, part_mlp(n, mlp, h, &w->answer.up, &w->answer.down, o));
+	n->block++;
+	return graph_add(g, name, x, y);
 }
 
 static void build_text(net *n, const struct rebus_model *m)

@@ -115,14 +115,43 @@ static node_id scaled(net *n, const char *name, node_id x, const weight *w)
 	return present(w) ? graph_scale_columns(n->g, name, x, w) : x;
 }
 
+/* Where the column of a node's samples is; NULL: its rows are neither the table's nor a stage's. */
+static slot *samples_of(net *n, node_id x)
+{
+	space_id rows = x ? graph_node(n->g, x)->rows : 0;
+	if (rows == n->rows)
+		return &n->sample;
+	for (int32_t s = 1; s < PYRAMID_STAGES; s++)
+		if (n->stage[s].rows && n->stage[s].rows == rows)
+			return &n->stage[s].sample;
+	return NULL;
+}
+
+node_id part_chance(net *n, const char *name, node_id x)
+{
+	const net_wants *w = &n->wants;
+	slot *samples = samples_of(n, x);
+	if (!w->train || (!(w->dropout > 0) && !(w->drop_path > 0)))
+		return x;
+	x = graph_dropout(n->g, graph_text(n->g, "%s.dropout", name), x, w->dropout);
+	if (!(w->drop_path > 0) || !samples)
+		return x;
+	if (!*samples)
+		*samples = graph_slot_column(n->g, "sample", graph_node(n->g, x)->rows, 1);
+	float share = w->blocks > 1 ? w->drop_path * (float)int_min(n->block, w->blocks - 1) / (float)(w->blocks - 1) : w->drop_path;
+	return graph_drop_path(n->g, graph_text(n->g, "%s.drop_path", name), x, share, *samples);
+}
+
 /* Vaswani et al. 2017, as BERT has it. */
 static node_id block_after(net *n, const char *name, node_id x, const block_weights *w, const block_options *o)
 {
 	graph *g = n->g;
-	node_id a = part_attention(n, graph_text(g, "%s.%s", name, o->attention), x, w, o);
+	const char *first = graph_text(g, "%s.%s", name, o->attention), *second = graph_text(g, "%s.%s", name, o->mlp);
+	node_id a = part_chance(n, first, part_attention(n, first, x, w, o));
 	x = graph_add(g, graph_text(g, "%s.sum1", name), x, a);
 	x = part_norm(n, graph_text(g, "%s.middle", name), x, &w->norm1, &w->norm1_bias, o);
-	node_id b = part_mlp(n, graph_text(g, "%s.%s", name, o->mlp), x, &w->up, &w->down, o);
+	node_id b = part_chance(n, second, part_mlp(n, second, x, &w->up, &w->down, o));
+	n->block++;
 	x = graph_add(g, graph_text(g, "%s.sum2", name), x, b);
 	return part_norm(n, name, x, &w->norm2, &w->norm2_bias, o);
 }
@@ -140,10 +169,13 @@ node_id part_block(net *n, const char *name, node_id x, const block_weights *w, 
 	const char *first = graph_text(g, "%s.%s", name, o->attention), *second = graph_text(g, "%s.%s", name, o->mlp);
 	node_id a = part_attention(n, first, part_norm(n, graph_text(g, "%s.norm1", name), x, &w->norm1, &w->norm1_bias, o), w, o);
 	a = after(n, graph_text(g, "%s.after1", name), a, &w->after1, o);
-	x = graph_add(g, graph_text(g, "%s.middle", name), x, scaled(n, graph_text(g, "%s.scale1", name), a, &w->scale1));
+	a = part_chance(n, first, scaled(n, graph_text(g, "%s.scale1", name), a, &w->scale1));
+	x = graph_add(g, graph_text(g, "%s.middle", name), x, a);
 	node_id b = part_mlp(n, second, part_norm(n, graph_text(g, "%s.norm2", name), x, &w->norm2, &w->norm2_bias, o), &w->up, &w->down, o);
 	b = after(n, graph_text(g, "%s.after2", name), b, &w->after2, o);
-	return graph_add(g, name, x, scaled(n, graph_text(g, "%s.scale2", name), b, &w->scale2));
+	b = part_chance(n, second, scaled(n, graph_text(g, "%s.scale2", name), b, &w->scale2));
+	n->block++;
+	return graph_add(g, name, x, b);
 }
 
 static slot source_map(net *n)
@@ -175,7 +207,8 @@ node_id part_patch_embedding(net *n, const char *name, const weight *patch, cons
 	for (int i = 0; i < count && i + 1 < NODE_INPUTS; i++)
 		rows[i + 1] = graph_param(g, learned[i]);
 	node_id x = graph_move(g, graph_text(g, "%s.rows", name), rows, count + 1, n->rows, source_map(n));
-	return present(position) ? add_positions(n, name, x, position, POSITION_TAPS) : x;
+	x = present(position) ? add_positions(n, name, x, position, POSITION_TAPS) : x;
+	return n->wants.train ? graph_dropout(g, graph_text(g, "%s.dropout", name), x, n->wants.dropout) : x;
 }
 
 /* What is scaled afterwards is divided before: features. */

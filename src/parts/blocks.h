@@ -49,6 +49,8 @@ typedef struct block_options {
 node_id part_block(net *n, const char *name, node_id x, const block_weights *w, const block_options *o);
 
 /* The parts of a block, for blocks of another order; attention and MLP read what is normed already. */
+/* What a half of a block gives, with dropout and drop path as the net wants them (Dosovitskiy et al. 2021; Huang et al. 2016). */
+node_id part_chance(net *n, const char *name, node_id x);
 node_id part_attention(net *n, const char *name, node_id x, const block_weights *w, const block_options *o);
 node_id part_norm(net *n, const char *name, node_id x, const weight *w, const weight *b, const block_options *o);
 node_id part_mlp(net *n, const char *name, node_id x, const weight *up, const weight *down, const block_options *o);

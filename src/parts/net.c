@@ -115,6 +115,23 @@ const net_output *net_find(const net *n, const char *name)
 	return NULL;
 }
 
+/* The picture of each row of a stage. */
+static rebus_status feed_samples(const net_stage *to, const pyramid_stage *from, arena *a, feed *out, rebus_error *err)
+{
+	if (!to->sample)
+		return REBUS_OK;
+	int32_t *sample = arena_get(a, (size_t)from->rows + 1, sizeof *sample);
+	if (!sample)
+		return error_memory(err, "a run");
+	for (int64_t r = 0, i = 0; r < from->rows; r++) {
+		while (r >= from->row[i + 1])
+			i++;
+		sample[r] = (int32_t)i;
+	}
+	out->at[to->sample] = sample;
+	return REBUS_OK;
+}
+
 static void feed_stage(const net_stage *to, const pyramid_stage *from, feed *out)
 {
 	out->rows[to->rows] = from->rows;
@@ -166,7 +183,11 @@ rebus_status net_feed(const net *n, const net_run *r, arena *a, feed *out, rebus
 		if (slots[i])
 			out->at[slots[i]] = values[i] ? values[i] : i < 2 ? nothing : NULL; /* an input without rows has no memory */
 	feed_whole(&n->whole, r->whole, out);
-	for (int32_t s = 0; r->windows && s < r->windows->stages; s++)
+	if (n->sample)
+		out->at[n->sample] = r->table->seq;
+	for (int32_t s = 0; r->windows && s < r->windows->stages && !status; s++) {
 		feed_stage(&n->stage[s], &r->windows->stage[s], out);
-	return REBUS_OK;
+		status = feed_samples(&n->stage[s], &r->windows->stage[s], a, out, err);
+	}
+	return status;
 }

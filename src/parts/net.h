@@ -45,6 +45,7 @@ typedef struct net_cut { /* a stage in windows, plain or shifted */
 } net_cut;
 typedef struct net_stage {
 	space_id rows;
+	slot sample; /* column: whose each row is */
 	slot merge; /* to the next one */
 	net_cut cut[2];
 } net_stage;
@@ -58,6 +59,8 @@ typedef struct net_wants {
 	bool all;    /* every named output (trace), not only what the task needs */
 	bool hidden; /* hidden states of every layer too */
 	bool train;  /* parameters get gradients; no cache */
+	float dropout, drop_path; /* while training: of what each half of a block gives; the last block's share, which grows from 0 at the first */
+	int32_t blocks;           /* that there are, for drop_path */
 	bool scores; /* queries and keys of every attention stay, so that its probabilities can be made again */
 } net_wants;
 
@@ -70,6 +73,8 @@ typedef struct net {
 	slot features_in; /* input [features, width]: rows another net made */
 	slot source;      /* map: where the embeddings' rows come from */
 	slot position;    /* map into a learned position table */
+	slot sample;      /* column: the sequence of each row */
+	int32_t block;    /* blocks built so far */
 	slot segment;     /* map into a learned table by segment */
 	slot self;        /* layout over rows, or over the cache */
 	slot near;        /* the same, but a row sees the last keys only */

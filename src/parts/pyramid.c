@@ -90,10 +90,12 @@ node_id part_window_block(net *n, const char *name, node_id x, const block_weigh
 	node_id y = o->after ? x : part_norm(n, norm1, x, &w->norm1, &w->norm1_bias, b);
 	y = window_attention(n, first, y, w, o, shifted);
 	y = o->after ? part_norm(n, norm1, y, &w->norm1, &w->norm1_bias, b) : y;
-	x = graph_add(g, graph_text(g, "%s.middle", name), x, y);
+	x = graph_add(g, graph_text(g, "%s.middle", name), x, part_chance(n, first, y));
 	y = o->after ? x : part_norm(n, norm2, x, &w->norm2, &w->norm2_bias, b);
 	y = part_mlp(n, second, y, &w->up, &w->down, b);
 	y = o->after ? part_norm(n, norm2, y, &w->norm2, &w->norm2_bias, b) : y;
+	y = part_chance(n, second, y);
+	n->block++;
 	return graph_add(g, name, x, y);
 }
 

@@ -69,6 +69,10 @@ static const recipe_option options[] = {
 	REAL_OPTION("ema", ema, 0, 1, 0, "decay of the moving average of weights that is evaluated and written; 0: none", ""),
 	REAL_OPTION("layer-decay", layer_decay, 0, 1, 1, "factor on the rate from each block to the one below", "arXiv 2106.08254"),
 	REAL_OPTION("smoothing", smoothing, 0, 1, 0, "label smoothing", "arXiv 1512.00567, section 7"),
+	REAL_OPTION("dropout", dropout, 0, 0.999, 0, "share dropped of what each half of a block gives, and of patches' embeddings",
+		"arXiv 2010.11929, appendix B.1"),
+	REAL_OPTION("drop-path", drop_path, 0, 0.999, 0, "share of samples that pass by a half of the last block; it grows from 0 at the first",
+		"arXiv 1603.09382; 2012.12877, table 9"),
 	REAL_OPTION("flip", flip, 0, 1, 0, "share of training pictures mirrored left to right", ""),
 	REAL_OPTION("shift", shift, 0, 1, 0, "most that a training picture is moved either way, as a share of its side; edges repeat", ""),
 	REAL_OPTION("erase", erase, 0, 1, 0, "share of training pictures in which a box is overwritten with noise", "arXiv 1708.04896"),
@@ -193,7 +197,7 @@ static rebus_status set_list(arena *a, recipe *r, const recipe_option *o, const 
 	const char *joined = sound && !b.failed ? arena_text(a, b.data, b.size) : NULL;
 	buf_free(&b);
 	if (!sound)
-		return error_set(err, REBUS_MISUSE, "%s: expected %s", o->name, o->kind == RECIPE_TEXT ? "a text, a list of texts without commas, or of objects" : "no list");
+		return error_set(err, REBUS_MISUSE, "%s: expected %s", o->name, o->kind == RECIPE_TEXT ? "a text, or a list of them or of objects" : "no list");
 	return joined ? set_text(a, r, o, joined, err) : error_memory(err, "a recipe");
 }
 

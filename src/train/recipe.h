@@ -17,7 +17,7 @@ typedef struct recipe {
 	double rate, final_rate, weight_decay, decay_vectors, beta1, beta2, eps, momentum, clip, ema, layer_decay;
 	int64_t lora_rank;
 	double lora_alpha, lora_dropout;
-	double smoothing;
+	double smoothing, dropout, drop_path;
 	double flip, shift, erase;
 } recipe;
 

@@ -33,11 +33,20 @@ done:
 	return status;
 }
 
+static net_wants wants_of(const trainer *t, bool vision)
+{
+	const component *c = vision ? &t->m->vision : &t->m->text;
+	int64_t blocks = c->stages ? 0 : component_layers(c);
+	for (int64_t i = 0; i < c->stages; i++)
+		blocks += component_layers(&c->stage[i]);
+	return (net_wants){.train = true, .dropout = (float)t->r->dropout, .drop_path = (float)t->r->drop_path, .blocks = (int32_t)blocks};
+}
+
 static rebus_status build(trainer *t, train_net *x, bool vision, net_size need, find_ends ends, rebus_error *err)
 {
 	rebus_status status;
 	train_net_end(x);
-	TRY(net_new(&x->n, t->m->mem.from, need, (net_wants){.train = true}, err));
+	TRY(net_new(&x->n, t->m->mem.from, need, wants_of(t, vision), err));
 	x->made = true;
 	if (vision)
 		t->m->self.f->build_vision(&x->n, t->m);

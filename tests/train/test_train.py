@@ -180,6 +180,28 @@ def stopped_and_resumed(w):
 
 
 @test
+def chance(w):
+    """Dropout and drop path: the same bytes at any number of threads, another curve than without, none of it in an evaluation."""
+    for folder, data in ((INIT, w.idx("train", 48)), (os.path.join(ROOT, "tests", "parity", "fixtures", "swin-train"), None)):
+        if not data:
+            data = w.write("two.jsonl", "\n".join(json.dumps({"image": os.path.join(PICTURES, n), "label": i}) for i, n in enumerate(("photo.jpg", "wide.png"))).encode())
+        o = dict(init=folder, data=data, evaluation=data, batch=16, steps=3, rate=1e-3, log_every=1)
+        w.train(out=w.path("plain"), **o)
+        for name in ("dropout", "drop_path"):
+            for threads in (1, 3):
+                w.train(out=w.path(f"chance-{threads}"), threads=threads, **o, **{name: 0.4})
+            same_files(w, "chance-1", "chance-3")
+            a, b = w.log("plain"), w.log("chance-1")
+            check(all(x["loss"] != y["loss"] for x, y in zip(a, b)), f"{name}: the same losses as without")
+            w.train(out=w.path("still"), **{**o, "rate": 0, "steps": 1, "evaluate_every": 1}, **{name: 0.4})
+            w.train(out=w.path("calm"), **{**o, "rate": 0, "steps": 1, "evaluate_every": 1})
+            check(w.log("still")[0]["score_loss"] == w.log("calm")[0]["score_loss"], f"{name}: an evaluation drops")
+            for x in ("chance-1", "chance-3", "still", "calm"):
+                shutil.rmtree(w.path(x))
+        shutil.rmtree(w.path("plain"))
+
+
+@test
 def documented(w):
     p = subprocess.run([w.program, "train", "--help"], stdout=subprocess.PIPE, check=True)
     with open(os.path.join(ROOT, "docs", "training.md")) as f:
