@@ -196,7 +196,7 @@ def help_of_every_command(w):
 @test
 def unknown_words(w):
     w.bad(2, "no command", )
-    for c in ("chat", "caption", "probe", "lab", "serve", "convert", "pull"):
+    for c in ("chat", "caption", "probe", "lab", "serve", "pull", "pull"):
         w.bad(2, "unknown command.*expected one of ask", c)
     w.bad(2, "nearest is classify", "clasify", "a.png")
     w.bad(2, "unknown option", "--json")
