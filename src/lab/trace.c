@@ -167,7 +167,7 @@ static void copy_block(float *to, const plan_rows *from, int64_t first, int64_t 
 static void give_sequences(tracing *t, const char *prefix, const char *name, const plan_rows *x, const net_output *o,
 	const run_rows *rows, int32_t s0, int32_t s1)
 {
-	output_kind kind = o->kind;
+	output_kind kind = o->kind == OUTPUT_COLUMN ? OUTPUT_ROWS : o->kind == OUTPUT_CHOICES ? OUTPUT_PICKED : o->kind;
 	const int32_t *at = kind == OUTPUT_PATCHES ? rows->patch : kind != OUTPUT_ROWS ? rows->picked : o->stage ? rows->windows->stage[o->stage].row : rows->row;
 	int64_t n = s1 - s0, longest = 0;
 	if (kind == OUTPUT_FLAT) {
@@ -183,7 +183,12 @@ static void give_sequences(tracing *t, const char *prefix, const char *name, con
 	bool single = kind == OUTPUT_PICKED && longest <= 1 && rows->picked != rows->row;
 	const int32_t *grid = o->grid ? rows->windows->stage[o->stage].grid[s0] : NULL;
 	int64_t shape[4] = {n, grid ? grid[0] : single ? x->width : longest, grid ? grid[1] : x->width, x->width};
-	float *to = tensors_add(t->out, prefix, name, REBUS_F32, grid ? 4 : single ? 2 : 3, shape);
+	int32_t rank = grid ? 4 : single || o->kind == OUTPUT_COLUMN ? 2 : 3;
+	if (o->kind == OUTPUT_CHOICES) {
+		shape[0] = 1;
+		shape[1] = n;
+	}
+	float *to = tensors_add(t->out, prefix, name, REBUS_F32, rank, shape);
 	for (int32_t i = s0; to && i < s1; i++) {
 		int64_t have = at[i + 1] - at[i], each = single ? 1 : longest;
 		float *mine = to + (i - s0) * each * x->width;

@@ -1,10 +1,14 @@
 /*
- * bert.c - BERT (Devlin et al. 2019, figures 1 and 2): BertModel, BertForMaskedLM, BertForSequenceClassification,
- * BertForTokenClassification.
+ * bert.c - BERT (Devlin et al. 2019, figures 1, 2 and 4): BertModel and every head of the reference.
  *
  *     [CLS] first [SEP] second [SEP] ─► word + segment + place ─► norm ─► L x block ─┬► every row ─► dense ─► gelu ─► norm ─► words^T + b
  *           0 0 0 0 0   1 1 1 1 1                                                    └► row of [CLS] ─► tanh(dense): pooler
  *     block:  x = norm(x + attention x);  x = norm(x + mlp x)          every row sees its whole text, eps 1e-12
+ *
+ *     ForMaskedLM, LMHeadModel      logits: words, for every row             ForPreTraining      prediction_logits, seq_relationship_logits
+ *     ForNextSentencePrediction     logits: 2, of the pooled row             ForMultipleChoice   logits (1, texts): the texts are choices
+ *     ForSequenceClassification     logits: labels, of the pooled row        ForQuestionAnswering  start_logits, end_logits (texts, rows)
+ *     ForTokenClassification        logits: labels, for every row
  *
  * Norms come after the sums (Vaswani et al. 2017), not before the halves. The matrix that turns rows into scores of words is
  * the words' own table unless the file has another (cls.predictions.decoder.weight wins over tie_word_embeddings, as in the
@@ -20,6 +24,8 @@ typedef struct bert_config {
 	int64_t hidden, layers, heads, mlp, vocabulary, positions, segments;
 	double eps;
 	bool decoder, crossed, tied;
+	bool next, choice, span, labelled; /* which of the heads there are by architecture, beside the words' scores */
+	int64_t two;
 	act_kind act;
 	const char *position_kind;
 	text_shape shape;
@@ -28,7 +34,7 @@ typedef struct bert_config {
 typedef struct bert_weights {
 	weight table, position, segment, norm, norm_bias, pooler;
 	weight transform, transform_norm, transform_norm_bias, head; /* of the words' scores; head: not the words' own table */
-	weight classifier;
+	weight classifier, next, span;
 	block_weights *layers;
 } bert_weights;
 
@@ -53,7 +59,7 @@ static const field fields[] = {
 #define L(m) WEIGHT_AT(block_weights, m)
 /* The classes that have them, for new weights. */
 #define BERT_POOLS "BertModel|ForSequenceClassification|ForMultipleChoice|ForNextSentencePrediction|ForPreTraining"
-#define BERT_PREDICTS "ForMaskedLM|ForPreTraining"
+#define BERT_PREDICTS "ForMaskedLM|ForPreTraining|BertLMHeadModel"
 #define LAYER "{p}encoder.layer.{i}."
 #define NORM(name, at_w, at_b, ...)                                                                                        \
 	WEIGHT_ROW(VECTOR, name "LayerNorm.weight|" name "LayerNorm.gamma", at_w, .out = D(hidden), __VA_ARGS__),          \
@@ -86,10 +92,31 @@ static const weight_row rows[] = {
 	WEIGHT_ROW(LINEAR, "cls.predictions.decoder.weight", V(head), .out = D(vocabulary), .in = D(hidden), .optional = true, .only = BERT_PREDICTS),
 	WEIGHT_ROW(BIAS, "cls.predictions.decoder.bias|cls.predictions.bias", V(head), .out = D(vocabulary), .optional = true, .only = BERT_PREDICTS),
 	WEIGHT_ROW(BIAS, "cls.predictions.decoder.bias|cls.predictions.bias", V(table), .out = D(vocabulary), .optional = true, .only = BERT_PREDICTS),
-	WEIGHT_ROW(LINEAR, "classifier.weight", V(classifier),
+	WEIGHT_ROW(LINEAR, "cls.seq_relationship.weight", V(next), .out = D(two), .in = D(hidden), .when = WEIGHT_IF(bert_config, next)),
+	WEIGHT_ROW(BIAS, "cls.seq_relationship.bias", V(next), .out = D(two), .when = WEIGHT_IF(bert_config, next)),
+	WEIGHT_ROW(LINEAR, "qa_outputs.weight", V(span), .out = D(two), .in = D(hidden), .when = WEIGHT_IF(bert_config, span)),
+	WEIGHT_ROW(BIAS, "qa_outputs.bias", V(span), .out = D(two), .when = WEIGHT_IF(bert_config, span)),
+	WEIGHT_ROW(LINEAR, "classifier.weight", V(classifier), .in = D(hidden), .when = WEIGHT_IF(bert_config, choice)),
+	WEIGHT_ROW(BIAS, "classifier.bias", V(classifier), .when = WEIGHT_IF(bert_config, choice)),
+	WEIGHT_ROW(LINEAR, "classifier.weight", V(classifier), .when = WEIGHT_IF(bert_config, labelled),
 		.out = WEIGHT_ANY, .in = D(hidden), .optional = true, .only = "ForSequenceClassification|ForTokenClassification"),
-	WEIGHT_ROW(BIAS, "classifier.bias", V(classifier), .out = WEIGHT_ANY, .optional = true, .only = "ForSequenceClassification|ForTokenClassification"),
+	WEIGHT_ROW(BIAS, "classifier.bias", V(classifier), .when = WEIGHT_IF(bert_config, labelled),
+		.out = WEIGHT_ANY, .optional = true, .only = "ForSequenceClassification|ForTokenClassification"),
 };
+
+/* The heads are the architecture's. */
+static rebus_status begin(const json *object, void *config, rebus_error *err)
+{
+	(void)err;
+	bert_config *c = config;
+	const char *said = json_text(json_at(json_get(object, "architectures"), 0), NULL), *name = said ? said : "";
+	c->next = !strcmp(name, "BertForNextSentencePrediction") || !strcmp(name, "BertForPreTraining");
+	c->choice = !strcmp(name, "BertForMultipleChoice");
+	c->labelled = !c->choice;
+	c->span = !strcmp(name, "BertForQuestionAnswering");
+	c->two = 2;
+	return REBUS_OK;
+}
 
 static rebus_status derive(arena *a, void *config, rebus_error *err)
 {
@@ -140,7 +167,7 @@ static void text_layers(net *n, const component *part, const char *name, node_id
 static node_id word_scores(net *n, const bert_config *c, const bert_weights *w, node_id x)
 {
 	if (!w->transform.parts || !w->transform_norm.parts || !w->transform_norm_bias.parts) {
-		graph_fail(n->g, REBUS_SHAPE, "cls.predictions.transform: not in the checkpoint, expected with BertForMaskedLM");
+		graph_fail(n->g, REBUS_SHAPE, "cls.predictions.transform: not in the checkpoint, expected with scores of words");
 		return 0;
 	}
 	if (!w->head.parts && !c->tied) {
@@ -158,32 +185,52 @@ static bool is(const struct rebus_model *m, const char *architecture)
 	return m->architecture && !strcmp(m->architecture, architecture);
 }
 
-static void build_text(net *n, const struct rebus_model *m)
+/* x: every row; pooled: of each text. */
+static void build_heads(net *n, const struct rebus_model *m, node_id x, node_id pooled)
 {
 	const bert_config *c = m->self.config;
+	const bert_weights *w = m->self.weights;
+	bool both = is(m, "BertForPreTraining"), by_text = is(m, "BertForSequenceClassification"), by_row = is(m, "BertForTokenClassification");
+	bool scored = m->architecture ? both || is(m, "BertForMaskedLM") || is(m, "BertLMHeadModel") : w->transform.parts > 0;
+	bool pools = c->next || c->choice || by_text;
+	if (pools && !w->pooler.parts)
+		graph_fail(n->g, REBUS_SHAPE, "bert.pooler.dense.weight: not in the checkpoint, expected with %s", m->architecture);
+	else if ((by_text || by_row) && !w->classifier.parts)
+		graph_fail(n->g, REBUS_SHAPE, "classifier.weight: not in the checkpoint, expected with %s", m->architecture);
+	else if (by_text || c->choice)
+		net_see(n, "logits", graph_linear(n->g, "classifier", pooled, &w->classifier), c->choice ? OUTPUT_CHOICES : OUTPUT_PICKED, false);
+	else if (by_row)
+		net_see(n, "logits", graph_linear(n->g, "classifier", x, &w->classifier), OUTPUT_ROWS, false);
+	if (scored)
+		net_see(n, both ? "prediction_logits" : "logits", word_scores(n, c, w, x), OUTPUT_ROWS, false);
+	if (c->next)
+		net_see(n, both ? "seq_relationship_logits" : "logits", graph_linear(n->g, "cls.seq_relationship", pooled, &w->next), OUTPUT_PICKED, false);
+	if (!c->span)
+		return;
+	node_id ends = graph_linear(n->g, "qa_outputs", x, &w->span);
+	net_see(n, "start_logits", graph_view(n->g, ends, 0, 1), OUTPUT_COLUMN, false);
+	net_see(n, "end_logits", graph_view(n->g, ends, 1, 1), OUTPUT_COLUMN, false);
+}
+
+static void build_text(net *n, const struct rebus_model *m)
+{
 	const bert_weights *w = m->self.weights;
 	text_layers(n, &m->self, "bert", text_embedding(n, &m->self, "bert", false));
 	const net_output *last = net_find(n, "last_hidden_state");
 	if (!last)
 		return;
-	bool scored = m->architecture ? is(m, "BertForMaskedLM") : w->transform.parts > 0;
-	bool by_text = is(m, "BertForSequenceClassification"), by_row = is(m, "BertForTokenClassification");
 	node_id x = last->node, pooled = part_pick(n, "bert.first", x);
 	if (w->pooler.parts) {
 		pooled = graph_act(n->g, "bert.pooler", ACT_TANH, graph_linear(n->g, "bert.pooler.dense", pooled, &w->pooler));
-		if (!scored && !by_row && !by_text)
+		if (!m->architecture || is(m, "BertModel"))
 			net_see(n, "pooler_output", pooled, OUTPUT_PICKED, true);
 	}
 	net_see(n, NET_EMBEDDING, pooled, OUTPUT_PICKED, true);
-	if (scored)
-		net_see(n, "logits", word_scores(n, c, w, x), OUTPUT_ROWS, false);
-	if ((by_text || by_row) && !w->classifier.parts)
-		graph_fail(n->g, REBUS_SHAPE, "classifier.weight: not in the checkpoint, expected with %s", m->architecture);
-	else if (by_text || by_row)
-		net_see(n, "logits", graph_linear(n->g, "classifier", by_text ? pooled : x, &w->classifier), by_text ? OUTPUT_PICKED : OUTPUT_ROWS, false);
+	build_heads(n, m, x, pooled);
 }
 
-static const char *const architectures[] = {"BertForMaskedLM", "BertModel", "BertForSequenceClassification", "BertForTokenClassification", NULL};
+static const char *const architectures[] = {"BertModel", "BertForMaskedLM", "BertLMHeadModel", "BertForPreTraining", "BertForNextSentencePrediction",
+	"BertForSequenceClassification", "BertForMultipleChoice", "BertForTokenClassification", "BertForQuestionAnswering", NULL};
 static const char *const ignored[] = {"*embeddings.position_ids", "cls.seq_relationship.*", "cls.predictions.bias", NULL};
 
 const family family_bert = {
@@ -201,6 +248,7 @@ const family family_bert = {
 	.width_at = offsetof(bert_config, hidden),
 	.rows = rows,
 	.row_count = COUNT_OF(rows),
+	.begin = begin,
 	.derive = derive,
 	.words = words,
 	.text_embedding = text_embedding,

@@ -5,6 +5,7 @@
  *
  * Everything lives in the model's arena; weights stay where the mapped file has them. Nothing is computed here.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,7 +70,10 @@ static rebus_status check_architecture(struct rebus_model *m, const family *f, r
 	for (size_t i = 0; f->architectures[i]; i++)
 		if (!strcmp(f->architectures[i], m->architecture))
 			return REBUS_OK;
-	return error_set(err, REBUS_UNSUPPORTED, "config.json: architectures: %s, expected %s", m->architecture, f->architectures[0]);
+	char list[150] = ""; /* of a message of 256 */
+	for (size_t i = 0, n = 0; f->architectures[i] && n + strlen(f->architectures[i]) + 3 < sizeof list; i++)
+		n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", n ? ", " : "", f->architectures[i]);
+	return error_set(err, REBUS_UNSUPPORTED, "config.json: architectures: %.60s, expected one of %s", m->architecture, list);
 }
 
 static rebus_status read_component(struct rebus_model *m, const family *f, const json *object, const char *where, component *out, rebus_error *err)

@@ -16,8 +16,9 @@
 #include "graph/graph.h"
 #include "tokens/windows.h"
 
-/* How an output's rows fall to sequences: as the rows of the table; one (or the picked rows) a sequence; as they are; or as the patches. */
-typedef enum { OUTPUT_ROWS, OUTPUT_PICKED, OUTPUT_FLAT, OUTPUT_PATCHES } output_kind;
+/* How an output's rows fall to sequences: as the rows of the table; one (or the picked rows) a sequence; as they are; as the patches.
+ * COLUMN: rows of one number, told as (sequences, rows); CHOICES: one number a sequence, told as (1, sequences). */
+typedef enum { OUTPUT_ROWS, OUTPUT_PICKED, OUTPUT_FLAT, OUTPUT_PATCHES, OUTPUT_COLUMN, OUTPUT_CHOICES } output_kind;
 typedef struct net_output {
 	const char *name; /* the reference's: "last_hidden_state" */
 	node_id node;

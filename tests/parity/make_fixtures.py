@@ -747,7 +747,7 @@ LINES = [("A red circle stands [MASK] a small blue square.", None), ("What shape
          ("It's what they'll say", "")]
 
 
-def bert(name, form, seed, head, dtype=torch.float32, tok=None, old_names=False, **config):
+def bert(name, form, seed, head, dtype=torch.float32, tok=None, old_names=False, alone=True, **config):
     """Texts of several lengths in one call, alone and in pairs; old_names: norms as files of 2018 call them."""
     g = Golden(name, form)
     tok = tok or word_pieces()
@@ -760,18 +760,20 @@ def bert(name, form, seed, head, dtype=torch.float32, tok=None, old_names=False,
 
     def call(lines):
         x = tok.pad([dict(tok(a, b or None, truncation=tok.model_max_length < 1000)) for a, b in lines], padding=True, return_tensors="pt")
-        o = model(**x, output_hidden_states=True)
+        o = model(**({k: v[None] for k, v in x.items()} if head == "ForMultipleChoice" else x), output_hidden_states=True)
         blank = lambda y: torch.where(x["attention_mask"].bool()[..., None], y, torch.zeros(()))
         out = dict(x, hidden_states=[blank(h) for h in o.hidden_states], last_hidden_state=blank(o.hidden_states[-1]))
-        if "logits" in o:
-            out["logits"] = blank(o.logits) if o.logits.ndim == 3 else o.logits
-        elif o.pooler_output is not None:
+        scores = [k for k in o if k.endswith("logits")]
+        for k in scores:
+            rows, single = o[k].shape[:2] == x["input_ids"].shape, o[k].ndim == 2
+            out[k] = o[k] if not rows else torch.where(x["attention_mask"].bool(), o[k], torch.zeros(())) if single else blank(o[k])
+        if not scores and o.pooler_output is not None:
             out["pooler_output"] = o.pooler_output
         return out
 
     pieces = [[{"text": a}] + ([{"pair": b}] if b is not None else []) for a, b in LINES]
     with torch.no_grad():
-        for i, l in enumerate(LINES[:3]):
+        for i, l in enumerate(LINES[:3 if alone else 0]):
             g.case(f"text{i}", pieces[i], tensors=call([l]))
         g.case("all", sum(pieces, []), tensors=call(LINES))
     return g, model, tok
@@ -1117,6 +1119,12 @@ TIMM = {
     "vit-mae-pre-v5": lambda n, s: masked(n, "v5", s, "ViTMAEForPreTraining", big=[(20, 36), (40, 16)], norm_pix_loss=True, num_hidden_layers=1, decoder_num_hidden_layers=3),
     "vit-mae-train": lambda n, s: masked_train(n, "v5", s, decoder_num_hidden_layers=2, image_size=16),
     "vit-mae-normed-train": lambda n, s: masked_train(n, "hub", s, norm_pix_loss=True, image_size=16),
+    "bert-pre-hub": lambda n, s: bert(n, "hub", 7310, "ForPreTraining", torch.bfloat16, alone=False, num_hidden_layers=1)[0],
+    "bert-next-v5": lambda n, s: bert(n, "v5", 7320, "ForNextSentencePrediction", torch.float16, alone=False, num_hidden_layers=1)[0],
+    "bert-choice-v5": lambda n, s: bert(n, "v5", 7330, "ForMultipleChoice", torch.bfloat16, alone=False, num_hidden_layers=1)[0],
+    "bert-span-hub": lambda n, s: bert(n, "hub", 7340, "ForQuestionAnswering", torch.float16, alone=False, num_hidden_layers=1)[0],
+    "bert-class-hub": lambda n, s: bert(n, "hub", 7350, "ForSequenceClassification", torch.bfloat16, alone=False, num_hidden_layers=1, num_labels=5)[0],
+    "bert-rows-v5": lambda n, s: bert(n, "v5", 7360, "ForTokenClassification", torch.float16, alone=False, num_hidden_layers=1, num_labels=4)[0],
 }
 
 
