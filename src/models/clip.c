@@ -1,5 +1,6 @@
 /*
- * clip.c - CLIP (Radford et al. 2021, figure 1): CLIPModel, and its two towers as parts of other models.
+ * clip.c - CLIP (Radford et al. 2021, figure 1): CLIPModel, and its two towers alone (CLIPVisionModel, CLIPTextModel, both with their
+ * projection too), as parts of other models, and with a classifier of the patches' mean (CLIPForImageClassification).
  *
  *     picture ─► patches ─► linear ─► [class, patches] + position ─► norm ─► L x block ─► class row ─► norm ─► projection ┐
  *                                                                                                                        cosine * exp(scale)
@@ -21,14 +22,16 @@ typedef struct clip_tower_config {
 	int64_t hidden, layers, heads, mlp, channels, projection;
 	int32_t image[2], patch[2];
 	double eps;
+	bool projects;
 	act_kind act;
 	int64_t patch_width, positions;
 	tower_shape shape;
 } clip_tower_config;
 
 typedef struct clip_text_config {
-	int64_t hidden, layers, heads, mlp, vocabulary, positions, eos;
+	int64_t hidden, layers, heads, mlp, vocabulary, positions, eos, projection;
 	double eps;
+	bool projects;
 	act_kind act;
 	text_shape shape;
 } clip_text_config;
@@ -38,12 +41,12 @@ typedef struct clip_weights {
 } clip_weights;
 
 typedef struct clip_tower_weights {
-	weight class_row, position, patch, before, before_bias, after, after_bias;
+	weight class_row, position, patch, before, before_bias, after, after_bias, projection;
 	block_weights *layers;
 } clip_tower_weights;
 
 typedef struct clip_text_weights {
-	weight table, position, norm, norm_bias;
+	weight table, position, norm, norm_bias, projection;
 	block_weights *layers;
 } clip_text_weights;
 
@@ -57,6 +60,7 @@ static const field tower_fields[] = {
 	CONFIG_PAIR(clip_tower_config, image, "image_size", 1, 65536, 224),
 	CONFIG_PAIR(clip_tower_config, patch, "patch_size", 1, 4096, 32),
 	CONFIG_REAL(clip_tower_config, eps, "layer_norm_eps", 0, 1, 1e-5),
+	CONFIG_INT(clip_tower_config, projection, "projection_dim", 1, 65536, 512),
 	CONFIG_ACT(clip_tower_config, act, "hidden_act", "quick_gelu"),
 };
 
@@ -71,9 +75,23 @@ static const weight_row tower_rows[] = {
 	CLIP_BLOCK_ROWS(clip_tower_config),
 	WEIGHT_ROW(VECTOR, "{p}post_layernorm.weight", V(after), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}post_layernorm.bias", V(after_bias), .out = D(hidden)),
+	WEIGHT_ROW(LINEAR, "visual_projection.weight", V(projection), .out = D(projection), .in = D(hidden), .when = WEIGHT_IF(clip_tower_config, projects)),
 };
 #undef V
 #undef D
+
+static bool projects(const json *object)
+{
+	const char *architecture = json_text(json_at(json_get(object, "architectures"), 0), NULL);
+	return architecture && strstr(architecture, "WithProjection");
+}
+
+static rebus_status tower_begin(const json *object, void *config, rebus_error *err)
+{
+	(void)err;
+	((clip_tower_config *)config)->projects = projects(object);
+	return REBUS_OK;
+}
 
 static rebus_status tower_derive(arena *a, void *config, rebus_error *err)
 {
@@ -92,7 +110,6 @@ static const tower_shape *tower(const void *config)
 	return &((const clip_tower_config *)config)->shape;
 }
 
-
 static void tower_layers(net *n, const component *part, const char *name, node_id *hidden)
 {
 	const clip_tower_config *c = part->config;
@@ -104,8 +121,43 @@ static void tower_layers(net *n, const component *part, const char *name, node_i
 		hidden[i + 1] = part_block(n, graph_text(n->g, "%s.encoder.layers.%lld", name, (long long)i), hidden[i], &w->layers[i], &o);
 }
 
+/* A tower alone gives what it pools as it is, not as a unit vector. */
+static void build_tower(net *n, const struct rebus_model *m)
+{
+	const clip_tower_config *c = m->self.config;
+	const clip_tower_weights *w = m->self.weights;
+	node_id hidden[MODEL_LAYERS + 1];
+	tower_layers(n, &m->self, "vision_model", hidden);
+	for (int64_t i = 0; i <= c->layers; i++)
+		net_see_hidden(n, "", i, hidden[i]);
+	net_see(n, "last_hidden_state", hidden[c->layers], OUTPUT_ROWS, false);
+	node_id pooled = part_pick(n, "vision_model.class", hidden[c->layers]);
+	pooled = graph_layer_norm(n->g, "vision_model.post_layernorm", pooled, &w->after, &w->after_bias, (float)c->eps);
+	if (c->projects)
+		pooled = graph_linear(n->g, "visual_projection", pooled, &w->projection);
+	net_see(n, c->projects ? "image_embeds" : "pooler_output", pooled, OUTPUT_PICKED, true);
+	net_see(n, NET_EMBEDDING, pooled, OUTPUT_PICKED, true);
+}
+
+static pick_rule vision_pick(const struct rebus_model *m)
+{
+	(void)m;
+	return PICK_FIRST;
+}
+
+static const char *const ignored[] = {"*.position_ids", NULL};
+static const char *const tower_architectures[] = {"CLIPVisionModel", "CLIPVisionModelWithProjection", NULL};
+
 const family family_clip_vision = {
 	.model_type = "clip_vision_model",
+	.architectures = tower_architectures,
+	.abilities = REBUS_READS_PICTURES,
+	.prefixes = "vision_model.|",
+	.ignored = ignored,
+	.processor = "CLIPImageProcessor",
+	.begin = tower_begin,
+	.build_vision = build_tower,
+	.vision_pick = vision_pick,
 	.config_size = sizeof(clip_tower_config),
 	.fields = tower_fields,
 	.field_count = COUNT_OF(tower_fields),
@@ -130,6 +182,7 @@ static const field text_fields[] = {
 	CONFIG_INT(clip_text_config, positions, "max_position_embeddings", 1, 1 << 24, 77),
 	CONFIG_INT(clip_text_config, eos, "eos_token_id", 0, 1 << 24, 49407),
 	CONFIG_REAL(clip_text_config, eps, "layer_norm_eps", 0, 1, 1e-5),
+	CONFIG_INT(clip_text_config, projection, "projection_dim", 1, 65536, 512),
 	CONFIG_ACT(clip_text_config, act, "hidden_act", "quick_gelu"),
 };
 
@@ -141,9 +194,17 @@ static const weight_row text_rows[] = {
 	CLIP_BLOCK_ROWS(clip_text_config),
 	WEIGHT_ROW(VECTOR, "{p}final_layer_norm.weight", V(norm), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}final_layer_norm.bias", V(norm_bias), .out = D(hidden)),
+	WEIGHT_ROW(LINEAR, "text_projection.weight", V(projection), .out = D(projection), .in = D(hidden), .when = WEIGHT_IF(clip_text_config, projects)),
 };
 #undef V
 #undef D
+
+static rebus_status text_begin(const json *object, void *config, rebus_error *err)
+{
+	(void)err;
+	((clip_text_config *)config)->projects = projects(object);
+	return REBUS_OK;
+}
 
 static rebus_status text_derive(arena *a, void *config, rebus_error *err)
 {
@@ -179,8 +240,35 @@ static void text_layers(net *n, const component *part, const char *name, node_id
 	net_see(n, "text.last_hidden_state", x, OUTPUT_ROWS, true);
 }
 
+static void build_words(net *n, const struct rebus_model *m)
+{
+	const clip_text_config *c = m->self.config;
+	const clip_text_weights *w = m->self.weights;
+	text_layers(n, &m->self, "text_model", text_embedding(n, &m->self, "text_model", false));
+	const net_output *last = net_find(n, "text.last_hidden_state");
+	if (!last)
+		return;
+	node_id pooled = part_pick(n, "text_model.end", last->node);
+	if (c->projects)
+		pooled = graph_linear(n->g, "text_projection", pooled, &w->projection);
+	net_see(n, c->projects ? "text_embeds" : "pooler_output", pooled, OUTPUT_PICKED, true);
+	net_see(n, NET_EMBEDDING, pooled, OUTPUT_PICKED, true);
+	for (int32_t i = 0; i < n->output_count; i++)
+		if (!strncmp(n->outputs[i].name, "text.", 5))
+			n->outputs[i].name += 5;
+}
+
+static const char *const text_architectures[] = {"CLIPTextModel", "CLIPTextModelWithProjection", NULL};
+
 const family family_clip_text = {
 	.model_type = "clip_text_model",
+	.architectures = text_architectures,
+	.abilities = REBUS_READS_TEXT,
+	.prefixes = "text_model.|",
+	.ignored = ignored,
+	.begin = text_begin,
+	.build_text = build_words,
+	.text_pick = PICK_END,
 	.config_size = sizeof(clip_text_config),
 	.fields = text_fields,
 	.field_count = COUNT_OF(text_fields),
@@ -243,19 +331,12 @@ static void build_text(net *n, const struct rebus_model *m)
 	net_see(n, NET_EMBEDDING, unit, OUTPUT_PICKED, true);
 }
 
-static pick_rule vision_pick(const struct rebus_model *m)
-{
-	(void)m;
-	return PICK_FIRST;
-}
-
 static const weight *similarity_scale(const struct rebus_model *m)
 {
 	return &((const clip_weights *)m->self.weights)->scale;
 }
 
 static const char *const architectures[] = {"CLIPModel", NULL};
-static const char *const ignored[] = {"*.position_ids", NULL};
 
 const family family_clip = {
 	.model_type = "clip",
@@ -278,4 +359,27 @@ const family family_clip = {
 	.vision_pick = vision_pick,
 	.text_pick = PICK_END,
 	.similarity_scale = similarity_scale,
+};
+
+/* ------------------------------------------------------------------------------------------------ a classifier */
+static void build_classifier(net *n, const struct rebus_model *m)
+{
+	const clip_tower_config *c = m->vision.config;
+	node_id hidden[MODEL_LAYERS + 1];
+	tower_layers(n, &m->vision, "vision_model", hidden);
+	for (int64_t i = 0; i <= c->layers; i++)
+		net_see_hidden(n, "", i, hidden[i]);
+	clip_classify(n, m->self.weights, hidden[c->layers]);
+}
+
+static const char *const classifier_architectures[] = {"CLIPForImageClassification", NULL};
+
+const family family_clip_classifier = {
+	.model_type = "clip",
+	.architectures = classifier_architectures,
+	.processor = "CLIPImageProcessor",
+	.vision = {"vision_config", "clip_vision_model", "vision_model.", true},
+	.build_vision = build_classifier,
+	CLIP_CLASSIFIER,
+	.vision_pick = vision_pick,
 };

@@ -1,4 +1,4 @@
-/* clip_block.h - the blocks of CLIP's towers, and of SigLIP's, under the names both have. */
+/* clip_block.h - the blocks of CLIP's towers, and of SigLIP's, and their classifier, under the names both have. */
 #ifndef REBUS_CLIP_BLOCK_H
 #define REBUS_CLIP_BLOCK_H
 
@@ -37,5 +37,39 @@ static inline block_options clip_block(int64_t hidden, int64_t heads, double eps
 {
 	return (block_options){.heads = heads, .kv_heads = heads, .head_dim = hidden / heads, .eps = eps, .act = act, .attention = "self_attn", .mlp = "mlp"};
 }
+
+/* A classifier of the mean of the patches, as CLIPForImageClassification and SiglipForImageClassification have it. */
+typedef struct clip_classifier_weights {
+	weight classifier;
+} clip_classifier_weights;
+
+static const weight_row clip_classifier_rows[] = {
+	WEIGHT_ROW(LINEAR, "classifier.weight", WEIGHT_AT(clip_classifier_weights, classifier), .out = WEIGHT_ANY, .in = WEIGHT_TOWER),
+	WEIGHT_ROW(BIAS, "classifier.bias", WEIGHT_AT(clip_classifier_weights, classifier), .out = WEIGHT_ANY),
+};
+static const char *const clip_classifier_ignored[] = {"*.position_ids", "vision_model.head.*", NULL};
+
+static inline void clip_classify(net *n, const clip_classifier_weights *w, node_id x)
+{
+	net_see(n, "last_hidden_state", x, OUTPUT_ROWS, false);
+	node_id mean = part_pool(n, "mean", x);
+	net_see(n, NET_EMBEDDING, mean, OUTPUT_PICKED, true);
+	net_see(n, "logits", graph_linear(n->g, "classifier", mean, &w->classifier), OUTPUT_PICKED, true);
+}
+
+typedef struct clip_classifier_config {
+	bool nothing; /* all fields are the tower's */
+} clip_classifier_config;
+
+#define CLIP_CLASSIFIER \
+	.abilities = REBUS_READS_PICTURES | REBUS_CLASSIFIES, \
+	.prefixes = "", \
+	.ignored = clip_classifier_ignored, \
+	.config_size = sizeof(clip_classifier_config), \
+	.weights_size = sizeof(clip_classifier_weights), \
+	.layers_at = SIZE_MAX, \
+	.rows = clip_classifier_rows, \
+	.row_count = COUNT_OF(clip_classifier_rows), \
+	.vision_pool = PICK_MEAN
 
 #endif

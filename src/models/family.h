@@ -130,7 +130,9 @@ struct family {
 };
 
 int64_t component_layers(const component *c); /* blocks, by the family's layer_count_at */
-const family *registry_find(const char *model_type);
+const family *registry_find(const char *model_type); /* the first of that type */
+/* Of that type, the one whose architecture it is, else the first; NULL: there is none. */
+const family *registry_choose(const char *model_type, const char *architecture);
 const family *registry_builds(const char *architecture); /* of timm */
 const family *registry_at(size_t i); /* NULL past the last */
 

@@ -37,7 +37,7 @@ static rebus_status known_families(const char *type, rebus_error *err)
 {
 	char list[160] = "";
 	for (size_t i = 0, n = 0; registry_at(i); i++)
-		if (registry_at(i)->architectures && !registry_at(i)->builds && n + strlen(registry_at(i)->model_type) + 3 < sizeof list) {
+		if (registry_at(i)->architectures && !registry_at(i)->builds && registry_at(i) == registry_find(registry_at(i)->model_type) && n + strlen(registry_at(i)->model_type) + 3 < sizeof list) {
 			memcpy(list + n, n ? ", " : "", n ? 2 : 0);
 			n += n ? 2 : 0;
 			memcpy(list + n, registry_at(i)->model_type, strlen(registry_at(i)->model_type) + 1);
@@ -71,8 +71,11 @@ static rebus_status check_architecture(struct rebus_model *m, const family *f, r
 		if (!strcmp(f->architectures[i], m->architecture))
 			return REBUS_OK;
 	char list[150] = ""; /* of a message of 256 */
-	for (size_t i = 0, n = 0; f->architectures[i] && n + strlen(f->architectures[i]) + 3 < sizeof list; i++)
-		n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", n ? ", " : "", f->architectures[i]);
+	size_t n = 0;
+	for (size_t k = 0; registry_at(k); k++)
+		for (size_t i = 0; !strcmp(registry_at(k)->model_type, f->model_type) && registry_at(k)->architectures && registry_at(k)->architectures[i]; i++)
+			if (n + strlen(registry_at(k)->architectures[i]) + 3 < sizeof list)
+				n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", n ? ", " : "", registry_at(k)->architectures[i]);
 	return error_set(err, REBUS_UNSUPPORTED, "config.json: architectures: %.60s, expected one of %s", m->architecture, list);
 }
 
@@ -115,7 +118,8 @@ static rebus_status read_part(struct rebus_model *m, const sub_config *s, compon
 static rebus_status find_family(const struct rebus_model *m, const char *path, const family **out, rebus_error *err)
 {
 	const char *built = timm_architecture(m->config), *type = json_text(json_get(m->config, "model_type"), NULL);
-	const family *f = built ? registry_builds(built) : type ? registry_find(type) : NULL;
+	const char *architecture = json_text(json_at(json_get(m->config, "architectures"), 0), NULL);
+	const family *f = built ? registry_builds(built) : type ? registry_choose(type, architecture) : NULL;
 	rebus_status refused = refuse(m->config, err);
 	if (refused)
 		return refused;

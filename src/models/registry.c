@@ -15,11 +15,14 @@
 	X(timm_swin)                                                                                                       \
 	X(timm_distilled)                                                                                                  \
 	X(clip)                                                                                                            \
+	X(clip_classifier)                                                                                                 \
 	X(clip_vision)                                                                                                     \
 	X(clip_text)                                                                                                       \
 	X(siglip)                                                                                                          \
+	X(siglip_classifier)                                                                                               \
 	X(siglip_vision)                                                                                                   \
 	X(siglip2)                                                                                                         \
+	X(siglip2_classifier)                                                                                              \
 	X(siglip2_vision)                                                                                                  \
 	X(siglip2_text)                                                                                                    \
 	X(siglip_text)                                                                                                     \
@@ -58,6 +61,15 @@ const family *registry_find(const char *model_type)
 		if (!strcmp(list[i]->model_type, model_type))
 			return list[i];
 	return NULL;
+}
+
+const family *registry_choose(const char *model_type, const char *architecture)
+{
+	for (size_t i = 0; i < COUNT_OF(list); i++)
+		for (size_t k = 0; architecture && !strcmp(list[i]->model_type, model_type) && list[i]->architectures && list[i]->architectures[k]; k++)
+			if (!strcmp(list[i]->architectures[k], architecture))
+				return list[i];
+	return registry_find(model_type);
 }
 
 const family *registry_builds(const char *architecture)

@@ -1,6 +1,7 @@
 /*
  * siglip.c - SigLIP (Zhai et al. 2023): SiglipModel; SigLIP 2 NaFlex (Tschannen et al. 2025): Siglip2Model; their towers alone
- * (SiglipVisionModel, SiglipTextModel, Siglip2VisionModel, Siglip2TextModel) and as parts of other models.
+ * (SiglipVisionModel, SiglipTextModel, Siglip2VisionModel, Siglip2TextModel), as parts of other models, and with a classifier of
+ * the patches' mean (SiglipForImageClassification, Siglip2ForImageClassification), which does not ask the probe.
  *
  *     picture ─► patches ─► linear ─► + position ─► L x block ─► norm ─► the probe's attention, y + mlp(norm y) ─┐
  *                                                                                                              cosine * exp(scale) + bias
@@ -396,4 +397,39 @@ const family family_siglip2 = {
 	.vision = {"vision_config", "siglip2_vision_model", "vision_model.", true},
 	.text = {"text_config", "siglip2_text_model", "text_model.", true},
 	BOTH,
+};
+
+/* ------------------------------------------------------------------------------------------------ classifiers */
+static void build_classifier(net *n, const struct rebus_model *m)
+{
+	const siglip_tower_config *c = m->vision.config;
+	const siglip_tower_weights *w = m->vision.weights;
+	node_id hidden[MODEL_LAYERS + 1];
+	tower_layers(n, &m->vision, "vision_model", hidden);
+	for (int64_t i = 0; i <= c->layers; i++)
+		net_see_hidden(n, "", i, hidden[i]);
+	node_id x = graph_layer_norm(n->g, "vision_model.post_layernorm", hidden[c->layers], &w->after, &w->after_bias, (float)c->eps);
+	clip_classify(n, m->self.weights, x);
+}
+
+static const char *const classifier_architectures[] = {"SiglipForImageClassification", NULL};
+const family family_siglip_classifier = {
+	.model_type = "siglip",
+	.architectures = classifier_architectures,
+	.processor = "SiglipImageProcessor",
+	.vision = {"vision_config", "siglip_vision_model", "vision_model.", true},
+	.build_vision = build_classifier,
+	CLIP_CLASSIFIER,
+	.vision_pick = vision_pick,
+};
+
+static const char *const classifier2_architectures[] = {"Siglip2ForImageClassification", NULL};
+const family family_siglip2_classifier = {
+	.model_type = "siglip2",
+	.architectures = classifier2_architectures,
+	.processor = "Siglip2ImageProcessor",
+	.vision = {"vision_config", "siglip2_vision_model", "vision_model.", true},
+	.build_vision = build_classifier,
+	CLIP_CLASSIFIER,
+	.vision_pick = vision_pick,
 };
