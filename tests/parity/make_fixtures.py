@@ -349,15 +349,17 @@ def lower_pieces(length, side="right"):
 # ------------------------------------------------------------------------------------------------ picture encoders
 def asked(model, big):
     """The argument that asks for interpolated positions, of classes that do not always do it."""
-    return {"interpolate_pos_encoding": True} if big and "interpolate_pos_encoding" in inspect.signature(model.forward).parameters else {}
+    takes = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters or isinstance(model, T.CLIPForImageClassification)
+    return {"interpolate_pos_encoding": True} if big and takes else {}
 
 
 def see(model, px, big=False):
     model = copy.deepcopy(model)                             # Swin's blocks keep the window of the smallest picture they have seen
     o = model(pixel_values=px, output_hidden_states=True, **asked(model, big))
-    base = model.base_model(px, **asked(model, big))
+    base = getattr(model, "vision_model", model.base_model)(px, **asked(model, big))
     out = {"pixel_values": px, "hidden_states": o.hidden_states, "last_hidden_state": base.last_hidden_state}
-    for k, v in [("pooler_output", base.pooler_output)] + [(k, getattr(o, k, None)) for k in ("logits", "cls_logits", "distillation_logits")]:
+    pooled = [] if hasattr(model, "vision_model") else [("pooler_output", base.pooler_output)]
+    for k, v in pooled + [(k, getattr(o, k, None)) for k in ("logits", "cls_logits", "distillation_logits", "image_embeds")]:
         if v is not None:
             out[k] = v
     return out
@@ -646,12 +648,19 @@ def siglip_model(tok, length, seed, **vision):
     return model
 
 
-def siglip(name, form, seed, dtype, length=14, big=None, **vision):
+def siglip(name, form, seed, dtype, length=14, big=None, second=None, **vision):
+    """second: SigLIP 2 of one size, which is SigLIP with Gemma's words: the tokenizer class its folders name."""
     g = Golden(name, form)
-    tok = unigram_words(length)
+    tok = lower_pieces(length) if second else unigram_words(length)
     model = save_model(siglip_model(tok, length, seed, **vision), g.folder, form, dtype)
     kw = dict(size={"height": 24, "width": 24})
-    save_words(g.folder, form, tok, T.SiglipImageProcessor(**kw), T.SiglipProcessor(image_processor=T.SiglipImageProcessor(**kw), tokenizer=tok))
+    save_words(g.folder, form, tok, T.SiglipImageProcessor(**kw), None if second else T.SiglipProcessor(image_processor=T.SiglipImageProcessor(**kw), tokenizer=tok))
+    if second:
+        path = os.path.join(g.folder, "tokenizer_config.json")
+        d = json.load(open(path))
+        json.dump(dict(d, tokenizer_class=second, processor_class="SiglipProcessor"), open(path, "w"), indent=1)
+        T.SiglipImageProcessor(**kw).save_pretrained(g.folder)
+        tok = T.AutoTokenizer.from_pretrained(g.folder)
     names = ["clear.png", "grey.png", "photo.jpg", "tall.png"]
     texts = ["a photo of a circle.", "A picture of the SEA, at (night), größer!", "the triangle", "it's a very long text that is cut because the model has few positions, so few"]
 
@@ -685,6 +694,52 @@ def siglip_train(name, form, seed):
     targets = g.train["targets"] = torch.tensor([3, 0, 20, 11, 7, 23])
     loss = lambda: torch.nn.functional.cross_entropy(torch.cat([model.vision_model(pixel_values=p, interpolate_pos_encoding=b).pooler_output for p, b in groups]), targets)
     descend(g, model, loss, 0.005)
+    return g
+
+
+# ------------------------------------------------------------------------------------------------ towers alone, classifiers
+SMALL = dict(hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4)
+
+
+def clip_pictures(name, form, seed, cls, dtype, **config):
+    vision = dict(SMALL, image_size=24, patch_size=8)
+    cfg = T.CLIPConfig(vision_config=vision, text_config=SMALL, num_labels=5) if cls.startswith("CLIPFor") else T.CLIPVisionConfig(projection_dim=20, **vision)
+    kw = dict(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24})
+    return encoder(name, form, seed, getattr(T, cls)(cfg), "CLIPImageProcessor", kw, dtype, big=[(16, 32)])
+
+
+def clip_texts(name, form, seed, cls, dtype):
+    g, tok = Golden(name, form), clip_words(14)
+    cfg = T.CLIPTextConfig(projection_dim=20, vocab_size=len(tok), max_position_embeddings=14, eos_token_id=tok.eos_token_id, bos_token_id=tok.bos_token_id, pad_token_id=1, **SMALL)
+    model = save_model(randomise(getattr(T, cls)(cfg), seed), g.folder, form, dtype)
+    save_words(g.folder, form, tok)
+    texts = ["a photo of a circle.", "It's THE triangle, größer!", "yes"]
+    x = tok(texts, padding=True, truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        o = model(**x, output_hidden_states=True)
+    blank = lambda y: torch.where(x["attention_mask"].bool()[..., None], y, torch.zeros(()))
+    out = dict(x, hidden_states=[blank(h) for h in o.hidden_states], last_hidden_state=blank(o.last_hidden_state))
+    g.case("texts", [{"text": t} for t in texts], tensors=dict(out, **{k: o[k] for k in ("text_embeds", "pooler_output") if k in o}))
+    return g
+
+
+def siglip_pictures(name, form, seed, dtype):
+    cfg = T.SiglipConfig(vision_config=dict(SMALL, image_size=24, patch_size=8), text_config=SMALL, num_labels=5)
+    return encoder(name, form, seed, T.SiglipForImageClassification(cfg), "SiglipImageProcessor", dict(size={"height": 24, "width": 24}), dtype, big=[(16, 32)])
+
+
+def siglip2_pictures(name, form, seed, dtype):
+    """Pictures of their own ratios, whose means leave out what is filled up."""
+    g = Golden(name, form)
+    cfg = T.Siglip2Config(vision_config=dict(SMALL, patch_size=6, num_patches=16), text_config=SMALL, num_labels=5)
+    model = save_model(randomise(T.Siglip2ForImageClassification(cfg), seed), g.folder, form, dtype)
+    kw, names = dict(patch_size=6, max_num_patches=24, do_convert_rgb=True), ["clear.png", "wide.png", "photo.jpg"]
+    T.Siglip2ImageProcessor(**kw).save_pretrained(g.folder)
+    for case, pil in ("plain", False), ("pil", True):
+        px = getattr(T, "Siglip2ImageProcessor" + ("Pil" if pil else ""))(**kw)([picture(n) for n in names], return_tensors="pt")
+        px = {k: v if v.is_floating_point() else v.long() for k, v in px.items()}
+        with torch.no_grad():
+            g.case(case, [{"image": n} for n in names], tensors=dict(px, logits=model(**px).logits), **({"pil": True} if pil else {}))
     return g
 
 
@@ -1125,6 +1180,14 @@ TIMM = {
     "bert-span-hub": lambda n, s: bert(n, "hub", 7340, "ForQuestionAnswering", torch.float16, alone=False, num_hidden_layers=1)[0],
     "bert-class-hub": lambda n, s: bert(n, "hub", 7350, "ForSequenceClassification", torch.bfloat16, alone=False, num_hidden_layers=1, num_labels=5)[0],
     "bert-rows-v5": lambda n, s: bert(n, "v5", 7360, "ForTokenClassification", torch.float16, alone=False, num_hidden_layers=1, num_labels=4)[0],
+    "clip-class-v5": lambda n, s: clip_pictures(n, "v5", s, "CLIPForImageClassification", torch.float16)[0],
+    "clip-tower-hub": lambda n, s: clip_pictures(n, "hub", s, "CLIPVisionModelWithProjection", torch.bfloat16)[0],
+    "clip-tower-v5": lambda n, s: clip_pictures(n, "v5", s, "CLIPVisionModel", torch.float16)[0],
+    "clip-words-hub": lambda n, s: clip_texts(n, "hub", s, "CLIPTextModel", torch.float16),
+    "clip-words-v5": lambda n, s: clip_texts(n, "v5", s, "CLIPTextModelWithProjection", torch.bfloat16),
+    "siglip-class-hub": lambda n, s: siglip_pictures(n, "hub", s, torch.float16)[0],
+    "siglip2-class-v5": lambda n, s: siglip2_pictures(n, "v5", s, torch.bfloat16),
+    "siglip2-fixed-hub": lambda n, s: siglip(n, "hub", s, torch.float16, second="GemmaTokenizer")[0],
 }
 
 
