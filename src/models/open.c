@@ -36,13 +36,12 @@ static const char *path_in(struct rebus_model *m, const char *file)
 static rebus_status known_families(const char *type, rebus_error *err)
 {
 	char list[160] = "";
-	for (size_t i = 0, n = 0; registry_at(i); i++)
-		if (registry_at(i)->architectures && !registry_at(i)->builds && registry_at(i) == registry_find(registry_at(i)->model_type) && n + strlen(registry_at(i)->model_type) + 3 < sizeof list) {
-			memcpy(list + n, n ? ", " : "", n ? 2 : 0);
-			n += n ? 2 : 0;
-			memcpy(list + n, registry_at(i)->model_type, strlen(registry_at(i)->model_type) + 1);
-			n += strlen(registry_at(i)->model_type);
-		}
+	for (size_t i = 0, n = 0; registry_at(i); i++) {
+		const family *f = registry_at(i);
+		bool told = f->architectures && !f->builds && f == registry_find(f->model_type);
+		if (told && n + strlen(f->model_type) + 3 < sizeof list)
+			n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", n ? ", " : "", f->model_type);
+	}
 	return error_set(err, REBUS_UNSUPPORTED, "config.json: model_type: %s, expected one of %s", type, list);
 }
 
