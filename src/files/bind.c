@@ -5,6 +5,7 @@
  *       ─► dtype ─► data: where it lies, or a copy that is aligned, turned or widened ─► part, bias or f32 of the weight
  */
 #include "files/bind.h"
+#include "kernels/quant.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -156,15 +157,26 @@ static rebus_status shape_check(const binding *b, const tensor_info *t, int64_t 
 
 static bool type_of(const tensor_info *t, dtype *out)
 {
-	if (t->type != TENSOR_F32 && t->type != TENSOR_F16 && t->type != TENSOR_BF16)
-		return false;
-	*out = t->type == TENSOR_F32 ? DT_F32 : t->type == TENSOR_F16 ? DT_F16 : DT_BF16;
-	return true;
+	static const struct {
+		tensor_type from;
+		dtype to;
+	} types[] = {{TENSOR_F32, DT_F32}, {TENSOR_F16, DT_F16}, {TENSOR_BF16, DT_BF16},
+#define X(name) {TENSOR_##name, DT_##name},
+		TENSOR_BLOCK_LIST(X)
+#undef X
+	};
+	for (size_t i = 0; i < COUNT_OF(types); i++)
+		if (types[i].from == t->type) {
+			*out = types[i].to;
+			return true;
+		}
+	return false;
 }
 
 static rebus_status type_wrong(const tensor_info *t, rebus_error *err)
 {
-	return error_set(err, REBUS_UNSUPPORTED, "%.120s: dtype %s, expected F32, F16 or BF16", t->name, t->type_text);
+	return error_set(err, REBUS_UNSUPPORTED, "%.120s: dtype %s, expected F32, F16 or BF16%s", t->name, t->type_text,
+	                 t->type == TENSOR_UNKNOWN ? ", or in GGUF Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K" : "");
 }
 
 rebus_status bind_f32(arena *a, const tensor_info *t, const float **out, rebus_error *err)
@@ -172,14 +184,16 @@ rebus_status bind_f32(arena *a, const tensor_info *t, const float **out, rebus_e
 	dtype type;
 	if (!type_of(t, &type))
 		return type_wrong(t, err);
-	size_t size = dtype_size(type), n = t->size / size;
+	size_t size = dtype_size(type), n = t->size / dtype_bytes(type, dtype_block(type)) * (size_t)dtype_block(type);
 	float *to = arena_get(a, n, sizeof *to);
 	if (!to)
 		return error_memory(err, t->name);
 	const char *from = t->data;
+	if (!size)
+		quant_widen(type, (int64_t)n, from, to);
 	if (type == DT_F32 && n)
 		memcpy(to, from, n * size);
-	for (size_t i = 0; type != DT_F32 && i < n; i++) {
+	for (size_t i = 0; size == 2 && i < n; i++) {
 		uint16_t bits;
 		memcpy(&bits, from + i * size, sizeof bits);
 		to[i] = type == DT_F16 ? dtype_half(bits) : dtype_bfloat(bits);
@@ -236,7 +250,7 @@ static rebus_status place(const binding *b, const tensor_info *t, matrix *m)
 	if (b->job->own)
 		return place_own(b, t, m);
 	bool vector = kind == WEIGHT_BIAS || kind == WEIGHT_VECTOR || kind == WEIGHT_SCALAR;
-	if (vector || (kind == WEIGHT_TABLE && m->type != DT_F32)) {
+	if (vector || (kind == WEIGHT_TABLE && m->type != DT_F32) || (!size && !b->job->blocks)) {
 		const float *f32;
 		rebus_status status = bind_f32(b->a, t, &f32, b->err);
 		if (status)
@@ -244,7 +258,7 @@ static rebus_status place(const binding *b, const tensor_info *t, matrix *m)
 		add_one(m, (float *)(uintptr_t)f32);
 		m->data = f32;
 		m->type = DT_F32;
-	} else if (kind == WEIGHT_TURNED || (uintptr_t)t->data % size) {
+	} else if (kind == WEIGHT_TURNED || (size && (uintptr_t)t->data % size)) {
 		char *copy = arena_get(b->a, t->size, 1);
 		if (!copy)
 			return error_memory(b->err, t->name);
@@ -303,7 +317,7 @@ static rebus_status bind_one(const binding *b, weight *w)
 	TRY(place(b, t, &m));
 	if (b->row->third) {
 		m.out /= 3;
-		m.data = (const char *)m.data + (size_t)(b->row->third - 1) * (size_t)m.out * (size_t)m.in * dtype_size(m.type);
+		m.data = (const char *)m.data + (size_t)(b->row->third - 1) * dtype_bytes(m.type, m.out * m.in);
 	}
 	TRY(put(b, t, &m, w));
 	if (b->job->used)
@@ -316,7 +330,11 @@ rebus_status bind_weights(arena *a, const bind_job *job, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	for (size_t r = 0; r < job->count; r++) {
-		binding b = {.a = a, .job = job, .row = &job->rows[r], .err = err};
+		weight_row row = job->rows[r];
+		row.plus_one &= !job->plain;
+		if (job->plain && row.kind == WEIGHT_TURNED)
+			row.kind = WEIGHT_LINEAR;
+		binding b = {.a = a, .job = job, .row = &row, .err = err};
 		bool layered = strstr(b.row->names, "{i}") != NULL;
 		if (!layered)
 			TRY(bind_one(&b, (weight *)(void *)((char *)job->into + b.row->at)));

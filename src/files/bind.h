@@ -84,6 +84,8 @@ typedef struct bind_job {
 	size_t layer_size;
 	int64_t layer_first, layer_count; /* {i} runs from layer_first */
 	uint8_t *used;                    /* bind_used's, or NULL */
+	bool plain;   /* norms are whole and matrices [out, in], whatever the rows say (GGUF) */
+	bool blocks;  /* matrices and lookups in blocks stay as they lie; else they are widened to f32 */
 	float **own;                      /* [tensors], cleared: all data is copied into the arena as f32, to be changed there; NULL: not */
 } bind_job;
 

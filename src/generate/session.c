@@ -1,4 +1,5 @@
 /* session.c - opening and closing sessions, and making their nets; see session.h. */
+#include "files/gguf.h"
 #include "generate/session_net.h"
 
 #include <math.h>
@@ -80,7 +81,10 @@ static bool reads_packs(const rebus_session *s, net_part part, net_wants wants)
 
 static void forget(void *user, const void *data, size_t size)
 {
-	safetensors_forget(user, data, size);
+	const rebus_model *m = user;
+	safetensors_forget(m->weights, data, size);
+	if (m->gguf)
+		gguf_forget(m->gguf, data, size);
 }
 
 static void keep_scores(graph *g)
@@ -121,7 +125,7 @@ static rebus_status make(rebus_session *s, run_net *r, net_part part, net_size s
 		return status;
 	r->made = true;
 	if (graph_packs(r->n.g))
-		status = packs_prepare(s->m->ready, r->n.g, s->m->k, &s->runner, forget, s->m->weights, err);
+		status = packs_prepare(s->m->ready, r->n.g, s->m->k, &s->runner, forget, (void *)(uintptr_t)s->m, err);
 	if (!status)
 		status = plan_make(r->n.g, s->m->k, s->runner.threads, s->options.memory, s->m->mem.from, &r->p, err);
 	if (status)

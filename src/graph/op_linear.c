@@ -95,7 +95,7 @@ static void linear_cost(const step *s, cost *c)
 	c->bytes = 4.0 * (double)s->rows * (double)(w->out + w->in);
 	for (int p = 0; p < w->parts; p++)
 		c->bytes += s->pack[p] ? (double)s->k->pack_size(s->pack[p]->as, s->pack[p]->n, s->pack[p]->k)
-			: (double)w->part[p].out * (double)w->in * (double)dtype_size(w->part[p].type);
+			: (double)dtype_bytes(w->part[p].type, w->part[p].out * w->in);
 }
 
 static void linear_gradient(graph *g, node_id self, node_id d)

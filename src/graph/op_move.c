@@ -74,7 +74,7 @@ static const float *row_of(const step *s, int64_t from, int32_t width, float *in
 	if (n->op != &op_param || n->a.which == 1 || w->f32 || w->part[0].type == DT_F32)
 		return s->in[i] + from * s->ld[i];
 	const matrix *m = &w->part[0];
-	s->k->widen(m->type, width, (const char *)m->data + (size_t)(from * m->in) * dtype_size(m->type), into);
+	s->k->widen(m->type, width, (const char *)m->data + dtype_bytes(m->type, from * m->in), into);
 	return into;
 }
 

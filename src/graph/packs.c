@@ -171,7 +171,7 @@ static void work(void *arg, int index)
 		entry *e = entry_of(m, t);
 		m->k->pack_run(&e->pack, e->type, e->from, e->pack.k, t - e->first);
 		if (atomic_fetch_sub(&e->left, 1) == 1 && m->done)
-			m->done(m->user, e->from, (size_t)e->pack.n * (size_t)e->pack.k * dtype_size(e->type));
+			m->done(m->user, e->from, dtype_bytes(e->type, e->pack.n * e->pack.k));
 	}
 }
 

@@ -72,7 +72,6 @@ static float factor_of(float largest, float *scale)
 /* One column of a panel: every word to its place, a stretch of the row at a time. */
 static int32_t pack_column(const inner *in, precision as, dtype type, int64_t k, const char *row, float factor, char *panel, int64_t columns)
 {
-	const size_t size = dtype_size(type);
 	int32_t sum = 0;
 	for (int64_t p = 0; p < k; p += STRETCH) {
 		float wide[STRETCH];
@@ -82,7 +81,7 @@ static int32_t pack_column(const inner *in, precision as, dtype type, int64_t k,
 			uint8_t byte[STRETCH];
 		} to = {.word = {0}};
 		int64_t n = int_min(STRETCH, k - p), words = words_of(as, n);
-		in->table->widen(type, n, row + p * (int64_t)size, wide);
+		in->table->widen(type, n, row + dtype_bytes(type, p), wide);
 		if (as == PRECISION_BF16) {
 			in->to_bf16(n, wide, to.half);
 		} else {
@@ -104,7 +103,7 @@ static float largest_of(const inner *in, dtype type, int64_t k, const char *row)
 	for (int64_t p = 0; p < k; p += STRETCH) {
 		float wide[STRETCH];
 		int64_t n = int_min(STRETCH, k - p);
-		in->table->widen(type, n, row + p * (int64_t)dtype_size(type), wide);
+		in->table->widen(type, n, row + dtype_bytes(type, p), wide);
 		float x = in->largest(n, wide);
 		most = x <= most ? most : x; /* a NaN stays */
 		if (most != most)
@@ -116,7 +115,7 @@ static float largest_of(const inner *in, dtype type, int64_t k, const char *row)
 void pack_panel(const inner *in, const gemm_pack *p, dtype type, const void *b, int64_t ldb, int64_t panel)
 {
 	const int64_t columns = in->packed[p->as].columns, words = words_of(p->as, p->k), j0 = panel * columns, n = int_min(columns, p->n - j0);
-	const char *rows = (const char *)b + j0 * ldb * (int64_t)dtype_size(type);
+	const char *rows = (const char *)b + dtype_bytes(type, j0 * ldb);
 	char *to = (char *)p->data + panel * columns * words * 4;
 	if (p->as == PRECISION_F32) {
 		in->pack_rows(type, n, p->k, rows, ldb, (float *)(void *)to);
@@ -127,7 +126,7 @@ void pack_panel(const inner *in, const gemm_pack *p, dtype type, const void *b, 
 	if (n < columns)
 		memset(to, 0, (size_t)(columns * words * 4));
 	for (int64_t j = 0; j < columns; j++) {
-		const char *row = rows + j * ldb * (int64_t)dtype_size(type);
+		const char *row = rows + dtype_bytes(type, j * ldb);
 		float factor = 0;
 		if (p->as == PRECISION_INT8) {
 			float largest = j < n ? largest_of(in, type, p->k, row) : 0;

@@ -101,7 +101,7 @@ void decoder_layers(net *n, const component *part, const char *name, node_id x)
 	const decoder_config *c = part->config;
 	const decoder_weights *w = part->weights;
 	block_options o = {.heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim, .eps = c->eps, .act = c->act, .rms = true, .gated = true,
-		.rotary = true, .cap = c->cap, .scale = c->score_dim > 0 ? 1 / sqrt(c->score_dim) : 0, .attention = "self_attn", .mlp = "mlp"};
+		.rotary = true, .pairs = c->pairs, .cap = c->cap, .scale = c->score_dim > 0 ? 1 / sqrt(c->score_dim) : 0, .attention = "self_attn", .mlp = "mlp"};
 	part_angles(n, 2 * (int64_t)c->turn.half, false);
 	if (c->near_rope.type)
 		part_angles(n, 2 * (int64_t)c->near_turn.half, true);

@@ -15,7 +15,7 @@
 typedef struct decoder_config {
 	int64_t hidden, layers, heads, kv_heads, head_dim, mlp, vocabulary, positions;
 	double eps;
-	bool qkv_bias, out_bias, mlp_bias, tied, use_window, both_ways;
+	bool qkv_bias, out_bias, mlp_bias, tied, use_window, both_ways, pairs; /* pairs: columns 2i, 2i + 1 are turned together */
 	act_kind act;
 	rope_config rope, near_rope; /* near_rope.type NULL: the blocks that see the last keys turn as the others do */
 	int64_t window;        /* 0: every block sees all keys */

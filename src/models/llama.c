@@ -16,6 +16,7 @@ static const field fields[] = {
 	CONFIG_FLAG(decoder_config, qkv_bias, "attention_bias", false),
 	CONFIG_FLAG(decoder_config, out_bias, "attention_bias", false),
 	CONFIG_FLAG(decoder_config, mlp_bias, "mlp_bias", false),
+	CONFIG_FLAG(decoder_config, pairs, "rope_interleaved", false), /* of GGUF files: gguf_model.c */
 	CONFIG_ACT(decoder_config, act, "hidden_act", "silu"),
 	ROPE_FIELDS(decoder_config, rope),
 };

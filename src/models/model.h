@@ -16,6 +16,9 @@ struct rebus_model {
 	json *config;
 	const char *architecture; /* config.json's first, or NULL */
 	component self, vision, text; /* vision and text may be self; f NULL: none */
+	struct gguf *gguf; /* NULL: a folder. Its norms are whole and its matrices [out, in], whatever the family's table says */
+	const struct kind *gguf_kind; /* gguf_model.c */
+	bool widened;          /* its weights in blocks were widened to f32 */
 	safetensors *weights;
 	uint8_t *used;
 	float **own; /* [tensors]: trainable values; NULL: the model is read-only */

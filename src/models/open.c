@@ -11,6 +11,7 @@
 
 #include "files/hub.h"
 #include "models/adapter.h"
+#include "models/gguf_model.h"
 #include "models/model.h"
 #include "models/timm.h"
 
@@ -142,13 +143,13 @@ static rebus_status read_config(struct rebus_model *m, rebus_error *err)
 	if (!path)
 		return error_memory(err, "config.json");
 	bool words = false;
-	if (!file_exists(path))
+	if (!m->gguf && !file_exists(path))
 		TRY(text_exists(m->mem.from, m->folder, &words, err));
 	if (words) {
 		m->self.f = &words_only;
 		return REBUS_OK;
 	}
-	TRY(json_load(path, CONFIG_BYTES, CONFIG_VALUES, &m->config, err));
+	TRY(m->gguf ? gguf_model_config(m, err) : json_load(path, CONFIG_BYTES, CONFIG_VALUES, &m->config, err));
 	const family *f = NULL;
 	TRY(find_family(m, path, &f, err));
 	TRY(check_architecture(m, f, err));
@@ -200,7 +201,7 @@ static rebus_status bind_component(struct rebus_model *m, component *c, const ch
 	if (!c->weights || !prefix)
 		return error_memory(err, "weights");
 	bind_job job = {.from = m->weights, .prefix = prefix, .rows = f->rows, .count = f->row_count, .config = c->config, .into = c->weights, .used = m->used,
-		.own = m->own};
+		.own = m->own, .plain = m->gguf, .blocks = m->gguf && !m->widened};
 	if (f->layers_at != SIZE_MAX) {
 		job.layer_count = component_layers(c);
 		job.layer_size = f->layer_size ? f->layer_size : sizeof(block_weights);
@@ -254,7 +255,7 @@ static rebus_status warn_unused(struct rebus_model *m, rebus_error *err)
 static rebus_status read_weights(struct rebus_model *m, const rebus_model_options *o, rebus_error *err)
 {
 	rebus_status status;
-	TRY(safetensors_open(&m->mem, m->folder, o->copy ? LOAD_COPY : LOAD_MAP, &m->weights, err));
+	TRY(m->gguf ? gguf_model_weights(m, err) : safetensors_open(&m->mem, m->folder, o->copy ? LOAD_COPY : LOAD_MAP, &m->weights, err));
 	m->used = bind_used(&m->mem, m->weights);
 	if (o->trainable)
 		m->own = arena_zero(&m->mem, safetensors_count(m->weights) + 1, sizeof *m->own);
@@ -339,14 +340,16 @@ static rebus_status read_chat(struct rebus_model *m, rebus_error *err)
 	json *j = NULL;
 	const char *path = NULL, *s;
 	size_t n;
-	TRY(find_file(m, "chat_template.jinja", &path, err));
+	if (!m->gguf)
+		TRY(find_file(m, "chat_template.jinja", &path, err));
 	if (path) {
 		TRY(file_open(&f, path, TEMPLATE_BYTES, true, m->mem.from, err));
 		status = parse_chat(m, (const char *)f.data, f.size, "chat_template.jinja", err);
 		file_close(&f);
 		return status;
 	}
-	TRY(find_file(m, "chat_template.json", &path, err));
+	if (!m->gguf)
+		TRY(find_file(m, "chat_template.json", &path, err));
 	if (path) {
 		TRY(json_load(path, 2 * TEMPLATE_BYTES, 1000, &j, err));
 		s = json_text(json_get(j, "chat_template"), &n);
@@ -355,7 +358,7 @@ static rebus_status read_chat(struct rebus_model *m, rebus_error *err)
 		return status;
 	}
 	s = text_get_info(m->words)->chat_template;
-	status = s ? parse_chat(m, s, strlen(s), "tokenizer_config.json: chat_template", err) : REBUS_OK;
+	status = s ? parse_chat(m, s, strlen(s), m->gguf ? "tokenizer.chat_template" : "tokenizer_config.json: chat_template", err) : REBUS_OK;
 done:
 	return status;
 }
@@ -374,7 +377,8 @@ static rebus_status read_eos(struct rebus_model *m, rebus_error *err)
 	rebus_status status;
 	json *g = NULL;
 	const char *path = NULL;
-	TRY(find_file(m, "generation_config.json", &path, err));
+	if (!m->gguf)
+		TRY(find_file(m, "generation_config.json", &path, err));
 	if (path) {
 		TRY(json_load(path, 1 << 20, 10000, &g, err));
 		if (json_kind_of(g) == JSON_MAP)
@@ -400,9 +404,12 @@ static rebus_status read_words(struct rebus_model *m, rebus_error *err)
 	bool there = false;
 	if (!m->text.f && m->config)
 		return REBUS_OK;
-	TRY(text_exists(m->mem.from, m->folder, &there, err));
+	if (m->gguf)
+		there = text_gguf_exists(m->gguf);
+	else
+		TRY(text_exists(m->mem.from, m->folder, &there, err));
 	if (there) {
-		TRY(text_open(&m->mem, m->folder, &m->words, err));
+		TRY(m->gguf ? text_open_gguf(&m->mem, m->gguf, &m->words, err) : text_open(&m->mem, m->folder, &m->words, err));
 		if (m->self.f->abilities & REBUS_GENERATES)
 			TRY(read_chat(m, err));
 	}
@@ -433,6 +440,24 @@ static rebus_status pick_precision(struct rebus_model *m, const char *asked, boo
 	return packs_new(m->mem.from, as, &m->ready, err);
 }
 
+static bool ends_as_gguf(const char *path)
+{
+	size_t n = strlen(path);
+	return n > 5 && !strcmp(path + n - 5, ".gguf");
+}
+
+/* A GGUF file, or a folder. In f32, asked for by name, weights in blocks are widened when opened; else they stay as they lie. */
+static rebus_status find_model(struct rebus_model *m, const char *path, const rebus_model_options *o, bool whole, rebus_error *err)
+{
+	if (file_is_folder(path) || !ends_as_gguf(path))
+		return hub_folder(&m->mem, path, &m->folder, err);
+	if (o->trainable || !whole)
+		return error_set(err, REBUS_UNSUPPORTED, "%s: a GGUF file, expected a folder to train from", path);
+	m->folder = arena_text(&m->mem, path, strlen(path));
+	m->widened = o->precision && packs_precision(m->ready) == PRECISION_F32;
+	return m->folder ? gguf_open(&m->mem, path, o->copy ? LOAD_COPY : LOAD_MAP, &m->gguf, err) : error_memory(err, path);
+}
+
 static rebus_status open_folder(const char *folder, const rebus_model_options *options, bool whole, rebus_model **out, rebus_error *err)
 {
 	rebus_model_options o = options ? *options : rebus_model_defaults();
@@ -447,8 +472,11 @@ static rebus_status open_folder(const char *folder, const rebus_model_options *o
 	m->mem = mem;
 	TRY(pick_level(m, o.cpu, err));
 	TRY(pick_precision(m, o.precision, o.trainable, err));
-	TRY(hub_folder(&m->mem, folder, &m->folder, err));
-	TRY(read_config(m, err));
+	TRY(find_model(m, folder, &o, whole, err));
+	status = read_config(m, err);
+	if (status && m->gguf && !strncmp(err ? err->text : "", "config.json", 11))
+		error_prefix(err, status, "%s: as its", gguf_name(m->gguf));
+	TRY(status);
 	if (m->config && whole) {
 		TRY(read_weights(m, &o, err));
 		TRY(read_processor(m, err));
@@ -479,6 +507,7 @@ void rebus_model_close(rebus_model *m)
 	packs_free(m->ready);
 	text_close(m->words);
 	safetensors_close(m->weights);
+	gguf_close(m->gguf);
 	json_free(m->config);
 	arena mem = m->mem; /* the model lies in its own arena */
 	arena_free(&mem);

@@ -29,7 +29,7 @@ static node_id turned(net *n, const char *name, node_id x, const weight *norm, c
 	if (present(norm))
 		x = graph_rms_norm_heads(n->g, graph_text(n->g, "%s_norm", name), x, norm, (int32_t)o->head_dim, (float)o->eps);
 	node_id angles = o->near && n->near_angles ? n->near_angles : n->angles;
-	return o->rotary ? graph_rotate(n->g, graph_text(n->g, "%s_rotary", name), x, angles, (int32_t)o->head_dim, 0) : x;
+	return o->rotary ? graph_rotate(n->g, graph_text(n->g, "%s_rotary", name), x, angles, (int32_t)o->head_dim, o->pairs) : x;
 }
 
 /* Scores with a bias by distance; returns where the keys' places come from. */

@@ -32,6 +32,7 @@ typedef struct block_options {
 	bool gated;   /* down(act(gate) * up), else down(act(up)) */
 	bool rotary;  /* queries and keys turned by net->angles, half-split pairs */
 	slot at;      /* a layout of other rows than the table's, without a cache; 0: net->self or net->near */
+	bool pairs;   /* rotary: neighbouring columns instead */
 	bool near;    /* rows see the last keys only: net->near, and net->near_angles where there are such */
 	double scale; /* of scores; 0: head_dim^-1/2 */
 	double cap;   /* scores: cap tanh(score / cap); 0: none */

@@ -64,6 +64,10 @@ typedef struct text_files {
 	const char *sentencepiece_name;                             /* tokenizer.model or spiece.model, for messages */
 } text_files;
 rebus_status text_open_memory(arena *a, const text_files *files, tokenizer **out, rebus_error *err);
+/* The same from a GGUF file's metadata (gguf_words.c). */
+struct gguf;
+bool text_gguf_exists(const struct gguf *g); /* does it describe one? */
+rebus_status text_open_gguf(arena *a, const struct gguf *g, tokenizer **out, rebus_error *err);
 void text_close(tokenizer *t); /* NULL is fine */
 
 /* Appends to out. add_special: with what the post-processor puts around a text. */
