@@ -8,7 +8,8 @@
  *              other, so that every element stays one chain
  *   linear_dw  in: dy, x -> [out, in], all parts at once
  *
- * Where the graph has packs, W is read from there; in bf16 and int8 x is a narrow node (op_narrow.c), made by graph_linear.
+ * Where the graph has packs, W is read from there; in bf16 and int8 x is a narrow node (op_narrow.c), made by graph_linear. So it is
+ * where W lies in blocks, which are multiplied as they lie.
  *
  * Cost: 2 m n k operations; x, W and y move once.
  */
@@ -116,6 +117,15 @@ static void linear_gradient(graph *g, node_id self, node_id d)
 const op op_linear = {.name = "linear", .shape = linear_shape, .cost = linear_cost, .scratch = linear_scratch, .tasks = linear_tasks,
 	.forward = linear_forward, .gradient = linear_gradient, .products = 1};
 
+/* How many parts of a weight lie in blocks. */
+static int in_blocks(const weight *w)
+{
+	int count = 0;
+	for (int p = 0; p < w->parts; p++)
+		count += dtype_block(w->part[p].type) > 1;
+	return count;
+}
+
 node_id graph_linear(graph *g, const char *name, node_id x, const weight *w)
 {
 	if (!w) {
@@ -125,9 +135,14 @@ node_id graph_linear(graph *g, const char *name, node_id x, const weight *w)
 	bool biased = false;
 	for (int p = 0; p < w->parts; p++)
 		biased |= w->bias[p] != NULL;
-	node_id narrow = x;
-	if (packs_precision(graph_packs(g)) != PRECISION_F32)
-		narrow = graph_narrow(g, x, packs_precision(graph_packs(g)));
+	precision as = packs_precision(graph_packs(g));
+	if (as == PRECISION_F32 && in_blocks(w) > 0)
+		as = PRECISION_BLOCKS;
+	if (as == PRECISION_BLOCKS && in_blocks(w) < w->parts) {
+		graph_fail(g, REBUS_UNSUPPORTED, "%s: some parts in blocks and others not, expected all alike", name ? name : w->name);
+		return 0;
+	}
+	node_id narrow = as != PRECISION_F32 ? graph_narrow(g, x, as) : x;
 	node_id in[3] = {narrow, graph_param(g, w), biased ? graph_param_bias(g, w) : 0};
 	if (!graph_has_beside(w))
 		return graph_append(g, &op_linear, name, in, 3, w, NULL);

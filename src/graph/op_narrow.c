@@ -1,5 +1,5 @@
 /*
- * op_narrow.c - rows rounded for products of bf16 or int8: once for all the products that read them.
+ * op_narrow.c - rows rounded for products of bf16 or int8, or with weights in blocks: once for all the products that read them.
  *
  *   narrow  in: x    rows of 32-bit words as kernels.h describes them; attr.which is the precision
  *
@@ -34,7 +34,7 @@ node_id graph_narrow(graph *g, node_id x, precision as)
 	enum { LOOK_BACK = 64 }; /* the products that read the same rows stand together */
 	node_id last = graph_count(g);
 	for (node_id id = last; id > 0 && id > last - LOOK_BACK; id--)
-		if (graph_node(g, id)->op == &op_narrow && graph_node(g, id)->in[0] == x)
+		if (graph_node(g, id)->op == &op_narrow && graph_node(g, id)->in[0] == x && graph_node(g, id)->a.which == (int32_t)as)
 			return id;
 	return graph_append(g, &op_narrow, NULL, &x, 1, NULL, &(attr){.which = (int32_t)as});
 }

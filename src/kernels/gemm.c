@@ -71,6 +71,8 @@ int64_t gemm_cut_tasks(const inner *in, const gemm_call *call)
 {
 	if (call->pack)
 		return gemm_packed_tasks(in, call);
+	if (dtype_block(call->b_type) > 1)
+		return gemm_quant_tasks(in, call);
 	cut c = cut_of(in, call);
 	return c.row_blocks * c.column_blocks;
 }
@@ -88,6 +90,8 @@ size_t gemm_cut_scratch(const inner *in, const gemm_call *call)
 {
 	if (call->pack)
 		return gemm_packed_scratch(in, call);
+	if (dtype_block(call->b_type) > 1)
+		return gemm_quant_scratch(in, call);
 	bool turned = call->form == GEMM_TN;
 	int64_t rows = int_min(call->m, turned ? TURNED_ROWS : BLOCK_ROWS) + 2 * in->rows;
 	int64_t columns = ceil_div(int_min(int_max(call->n, 1), turned ? TURNED_COLUMNS : BLOCK_COLUMNS), in->columns) * in->columns;
@@ -171,6 +175,10 @@ void gemm_cut_run(const inner *in, const gemm_call *g, int64_t task, void *scrat
 {
 	if (g->pack) {
 		gemm_packed_run(in, g, task, scratch);
+		return;
+	}
+	if (dtype_block(g->b_type) > 1) {
+		gemm_quant_run(in, g, task, scratch);
 		return;
 	}
 	cut c = cut_of(in, g);
@@ -312,6 +320,7 @@ const inner inner_portable = {
 	.attend = &attend_f32_portable,
 	.attend_bf16 = &attend_bf16_portable,
 	.packed = {{ROWS, PANEL, DEPTH, packed_tile_f32}, {ROWS, PANEL, DEPTH, narrow_tile_bf16}, {ROWS, PANEL, DEPTH, narrow_tile_int8}},
+	.quant = &quant_portable,
 	.finish = narrow_finish,
 	.fetch = narrow_fetch,
 	.largest = narrow_largest,

@@ -155,6 +155,7 @@ const inner inner_avx2 = {
 	.attend = &attend_f32_avx2,
 	.attend_bf16 = &attend_bf16_avx2,
 	.packed = {{ROWS, COLUMNS, DEPTH, packed_tile_f32}, {4, COLUMNS, DEPTH, narrow_tile_bf16_avx2}, {4, COLUMNS, DEPTH, narrow_tile_int8_avx2}},
+	.quant = &quant_avx2,
 	.finish = narrow_finish_avx2,
 	.fetch = narrow_fetch_avx2,
 	.largest = narrow_largest_avx2,

@@ -162,6 +162,7 @@ const inner inner_avx512 = {
 	.attend = &attend_f32_avx512,
 	.attend_bf16 = &attend_bf16_avx512,
 	.packed = {{ROWS, COLUMNS, DEPTH, gemm_packed_tile_avx512}, {4, 16, DEPTH, narrow_tile_bf16_avx2}, {4, 16, DEPTH, narrow_tile_int8_avx2}},
+	.quant = &quant_avx2,
 	.finish = narrow_finish_avx512,
 	.fetch = narrow_fetch_avx2,
 	.largest = narrow_largest_avx512,

@@ -213,6 +213,7 @@ const inner inner_neon = {
 	.attend = &attend_f32_neon,
 	.attend_bf16 = &attend_bf16_neon,
 	.packed = {{ROWS, COLUMNS, DEPTH, packed_tile_f32}, {4, COLUMNS, DEPTH, narrow_tile_bf16_neon}, {4, COLUMNS, DEPTH, narrow_tile_int8_neon}},
+	.quant = &quant_portable,
 	.finish = narrow_finish_neon,
 	.largest = narrow_largest_neon,
 	.to_int8 = narrow_to_int8_neon,

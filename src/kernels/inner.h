@@ -12,7 +12,7 @@
 #ifndef REBUS_INNER_H
 #define REBUS_INNER_H
 
-#include "kernels/kernels.h"
+#include "kernels/quant.h"
 
 enum { TILE = ATTEND_KEYS }; /* row stride of a tile of scores */
 
@@ -41,6 +41,30 @@ typedef struct {
 	int64_t ldc;
 } tile_end;
 
+/* ---- products with weights in blocks (gemm_quant.c) */
+enum { QUANT_PANEL = 32 };
+typedef struct { /* a narrow row */
+	const float *scale, *sum, *half; /* [k / 32], [k / 32], [k / 16] */
+	const uint8_t *byte;             /* [k] */
+} quant_row;
+typedef struct { /* c [m, n] = rows of A by rows of B, m < 8 */
+	int64_t m, n, k, lda, ldc;
+	const float *a; /* narrow rows, lda words apart */
+	dtype type;
+	const void *b;  /* n rows of whole blocks, one after the other */
+	float *c;
+	void *scratch;  /* quant_few_room bytes */
+} quant_few;
+typedef struct quant_lanes {
+	void (*few)(const quant_few *f);
+	/* Where the level has one: up to QUANT_PANEL columns unpacked, and a tile [m, QUANT_PANEL] of up to `rows` rows over them */
+	int32_t rows;
+	size_t (*panel_room)(dtype type, int64_t k);
+	void (*panel)(dtype type, int64_t n, int64_t k, const void *b, void *panel);
+	void (*tile)(dtype type, int64_t m, int64_t k, const float *a, int64_t lda, const void *panel, float *c);
+} quant_lanes;
+extern const quant_lanes quant_portable, quant_avx2, quant_avx512bf16;
+
 typedef struct {
 	int32_t rows, columns, depth; /* of the register tile; of a panel: 16, 32 or 64; of a block of k */
 
@@ -66,6 +90,7 @@ typedef struct {
 	const struct attend_lanes *attend, *attend_bf16; /* attend_inner.h: tiles of attention, products in f32 and in bf16 */
 
 	packed_tile packed[PRECISIONS];
+	const quant_lanes *quant;
 	void (*finish)(const tile_end *end); /* c = act(sum + bias) + residual; c may be the residual */
 	void (*fetch)(const tile_end *end); /* asks for the memory that finish will read and write; the tile is computed meanwhile */
 	float (*largest)(int64_t n, const float *x);                            /* max |x|; NaN if an x is not finite */
@@ -125,6 +150,15 @@ int64_t gemm_depth(int64_t k, int64_t most); /* words of a block of k: blocks as
 int64_t gemm_packed_tasks(const inner *in, const gemm_call *call);
 size_t gemm_packed_scratch(const inner *in, const gemm_call *call);
 void gemm_packed_run(const inner *in, const gemm_call *call, int64_t task, void *scratch);
+
+/* gemm_quant.c */
+int64_t quant_row_head(int64_t n); /* words of a narrow row before its bytes */
+quant_row quant_row_of(const void *row, int64_t n);
+void quant_narrow(const inner *in, int64_t n, const float *x, void *row);
+size_t quant_few_room(int64_t k);
+int64_t gemm_quant_tasks(const inner *in, const gemm_call *call);
+size_t gemm_quant_scratch(const inner *in, const gemm_call *call);
+void gemm_quant_run(const inner *in, const gemm_call *call, int64_t task, void *scratch);
 
 /* pack.c */
 size_t pack_bytes(const inner *in, precision as, int64_t n, int64_t k);

@@ -99,7 +99,10 @@ bool act_parse(const char *name, act_kind *out);
  *   INT8  a row of activations and an output's row of weights each become 8-bit numbers and a scale, round(x / scale) with
  *         scale = max |x| / 127, so that the sum of products is exact and the same at every level
  */
-typedef enum { PRECISION_F32, PRECISION_BF16, PRECISION_INT8, PRECISIONS } precision;
+typedef enum {
+	PRECISION_F32, PRECISION_BF16, PRECISION_INT8, PRECISIONS,
+	PRECISION_BLOCKS = PRECISIONS /* of rows only: groups of 32 in 8 bits with a scale each, for weights in blocks (gemm_quant.c) */
+} precision;
 bool precision_parse(const char *name, precision *out); /* f32, bf16, int8 */
 const char *precision_name(precision p);
 
@@ -107,6 +110,7 @@ const char *precision_name(precision p);
  * Narrow rows, in units of 32-bit words, so that a row has the same shape for every product's inner loop:
  *   BF16  [width / 2 words of two values]
  *   INT8  [scale, f32][width / 4 words of four bytes, value + 128]      what is beyond the width is zero (128)
+ *   BLOCKS  gemm_quant.c
  */
 int64_t narrow_words(precision as, int64_t width); /* of one row, scale included; F32: width */
 enum { INT8_DEPTH = 65536 };                       /* the most k of an INT8 product: beyond it the sums could overflow */
@@ -139,7 +143,7 @@ typedef struct {
 	int64_t lda;
 	const void *b; /* where it lies: any alignment of its type's size, widened to f32 on the fly */
 	int64_t ldb;
-	dtype b_type; /* F32, F16, BF16 */
+	dtype b_type; /* F32, F16, BF16; in NT also blocks: then a points to narrow rows of BLOCKS and lda counts their words */
 	float *c;
 	int64_t ldc;
 	const float *bias;     /* [n] or NULL */

@@ -137,6 +137,7 @@ const inner inner_avx512bf16 = {
 	.attend = &attend_f32_avx512,
 	.attend_bf16 = &attend_bf16_avx512bf16,
 	.packed = {{ROWS, COLUMNS, DEPTH, gemm_packed_tile_avx512}, {ROWS, COLUMNS, DEPTH, tile_bf16}, {ROWS, COLUMNS, DEPTH, tile_int8}},
+	.quant = &quant_avx512bf16,
 	.finish = narrow_finish_avx512,
 	.fetch = narrow_fetch_avx2,
 	.largest = narrow_largest_avx512,

@@ -25,6 +25,8 @@ static int64_t words_of(precision as, int64_t k)
 
 int64_t narrow_words(precision as, int64_t width)
 {
+	if (as == PRECISION_BLOCKS)
+		return quant_row_head(width) + ceil_div(width, QUANT_GROUP) * (QUANT_GROUP / 4);
 	return words_of(as, width) + (as == PRECISION_INT8);
 }
 
@@ -159,7 +161,9 @@ void narrow_rows(const inner *in, precision as, int64_t rows, int64_t width, con
 {
 	for (int64_t i = 0; i < rows; i++) {
 		char *to = (char *)y + i * ldy * 4;
-		if (as == PRECISION_INT8) {
+		if (as == PRECISION_BLOCKS) {
+			quant_narrow(in, width, x + i * ldx, to);
+		} else if (as == PRECISION_INT8) {
 			narrow_int8(in, width, x + i * ldx, to);
 		} else if (as == PRECISION_BF16) {
 			in->to_bf16(width, x + i * ldx, (uint16_t *)(void *)to);

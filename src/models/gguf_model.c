@@ -146,15 +146,15 @@ static void put_scaling(making *k)
 			(int)int_min((int64_t)n, 40), type);
 		return;
 	}
+	put_int(k, "original_max_position_embeddings", both ? "context_length" : "rope.scaling.original_context_length", both);
 	buf_format(&k->out, ",\"rope_scaling\":{\"rope_type\":\"%s\"", factors ? "longrope" : text_is(type, n, "linear") ? "linear" : "yarn");
 	put_real(k, "factor", "rope.scaling.factor");
-	if (both) { /* the same however long a sequence is */
-		put_int(k, "original_max_position_embeddings", "context_length", true);
+	if (both) /* the same however long a sequence is */
 		buf_text(&k->out, ",\"attention_factor\":1");
-	} else {
-		put_int(k, "original_max_position_embeddings", "rope.scaling.original_context_length", false);
+	else
 		put_real(k, "attention_factor", "rope.scaling.attn_factor");
-	}
+	put_real(k, "beta_fast", "rope.scaling.yarn_beta_fast");
+	put_real(k, "beta_slow", "rope.scaling.yarn_beta_slow");
 	if (factors) {
 		put_factors(k, "short_factor", both ? both : near);
 		put_factors(k, "long_factor", both ? both : far);
@@ -261,7 +261,7 @@ rebus_status gguf_model_config(struct rebus_model *m, rebus_error *err)
 			k.k = &kinds[i];
 	if (!k.k)
 		return error_set(err, REBUS_UNSUPPORTED, "%s: general.architecture: %.*s, expected llama, qwen2, qwen3, gemma, gemma2, gemma3, phi3 or gpt2",
-			gguf_name(m->gguf), (int)int_min((int64_t)n, 40), name ? name : "missing");
+			gguf_name(m->gguf), name ? (int)int_min((int64_t)n, 40) : 7, name ? name : "missing");
 	buf_init(&k.out, m->mem.from, 64 << 20);
 	const tensor_info *table = find_tensor(&k, "token_embd.weight");
 	buf_format(&k.out, "{\"model_type\":\"%s\",\"architectures\":[\"%s\"],\"tie_word_embeddings\":%s", k.k->family, k.k->class,

@@ -266,7 +266,7 @@ void bench_run(const bench_work *work, double amount, const char *unit, const ch
 }
 
 /* ------------------------------------------------------------------------------------------------ the program */
-static const check_entry *const groups[] = {check_products, check_packed, check_attention, check_vectors, check_resampling};
+static const check_entry *const groups[] = {check_products, check_packed, check_blocks, check_attention, check_vectors, check_resampling};
 
 static void run_all(const char *only, bool bench)
 {

@@ -1,0 +1,414 @@
+/*
+ * quant_avx512bf16.c - products with weights in blocks by vpdpbusd (VNNI): few rows, and the tile of 6 x 32.
+ *
+ *   64 values of a row, two groups, as one vector of bytes (pair_at), whatever the format:
+ *
+ *       halves   [16 bytes of block 0 twice | 16 bytes of block 1 twice] >> (0, 4, 0, 4) & 15, fifth bits by a mask
+ *       K        [32 bytes twice] >> (0, 4) & 15
+ *
+ * Few rows: an output is vectors of 16 sums over the pairs ascending, lanes 0-7 the first groups', 8-15 the second ones', added at
+ * the end; d of both groups is spread over them. What m adds, 16 groups a step, is a vector of its own. Scales of four rows of B are
+ * read before their values, so that no vector load waits for the stores of its parts.
+ *
+ * Tile: weights q - centre where that is all of m (Q4_0, Q5_0, Q8_0, Q6_K), signed; else q, and m times the row's sum is added. Activations
+ * are xq + 128, so a group's sum starts at -128 sum q, which the panel holds. A panel, group by group:
+ *
+ *   [group / 4 words][32 columns] | d [32] | m [32] | -128 sum q [32]
+ *
+ * A group costs 8 words x 12 vpdpbusd and 3 operations (4 with m) for each of 12 vectors of sums.
+ */
+#include "kernels/inner.h"
+#include "kernels/lanes_avx512.h"
+
+enum { AT_ONCE = 4, FEW = 7, ROWS = 6 };
+
+INLINE __m128i load16(const uint8_t *p)
+{
+	return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+INLINE __m256i load32(const uint8_t *p)
+{
+	return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+INLINE uint32_t word(const uint8_t *p)
+{
+	uint32_t x;
+	__builtin_memcpy(&x, p, 4);
+	return x;
+}
+
+INLINE int64_t stride_of(const dtype type)
+{
+	return type == DT_Q4_0 ? 18 : type == DT_Q4_1 ? 20 : type == DT_Q5_0 ? 22 : type == DT_Q5_1 ? 24 : type == DT_Q8_0 ? 34 : type == DT_Q4_K ? 144 :
+		type == DT_Q5_K ? 176 : 210;
+}
+
+/* Two blocks of 32, the second at b1 (b0 again where there is none). */
+INLINE __m512i pair_small(const dtype type, const uint8_t *b0, const uint8_t *b1)
+{
+	if (type == DT_Q8_0)
+		return _mm512_xor_si512(_mm512_inserti64x4(_mm512_castsi256_si512(load32(b0 + 2)), load32(b1 + 2), 1), _mm512_set1_epi8((char)128));
+	const int at = type == DT_Q4_0 ? 2 : type == DT_Q4_1 ? 4 : type == DT_Q5_0 ? 6 : 8, bits = type == DT_Q5_0 ? 2 : 4;
+	const __m512i shift = _mm512_set_epi64(0x400000004, 0x400000004, 0, 0, 0x400000004, 0x400000004, 0, 0);
+	__m512i v = _mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(load16(b0 + at)), 0xFF00, load16(b1 + at));
+	v = _mm512_and_si512(_mm512_srlv_epi32(v, shift), _mm512_set1_epi8(15));
+	if (type == DT_Q5_0 || type == DT_Q5_1)
+		v = _mm512_mask_add_epi8(v, (__mmask64)word(b1 + bits) << 32 | word(b0 + bits), v, _mm512_set1_epi8(16));
+	return v;
+}
+
+/* Pair p, 0 to 3, of a block of 256. */
+INLINE __m512i pair_large(const dtype type, const uint8_t *b, int p)
+{
+	if (type == DT_Q6_K) {
+		const int half = p / 2, late = p % 2;
+		__m512i low = _mm512_loadu_si512(b + 64 * half), high = _mm512_broadcast_i64x4(load32(b + 128 + 32 * half));
+		low = _mm512_and_si512(_mm512_srli_epi32(low, (unsigned)(4 * late)), _mm512_set1_epi8(15));
+		__m512i by = _mm512_inserti64x4(_mm512_set1_epi32(4 * late), _mm256_set1_epi32(4 * late + 2), 1);
+		high = _mm512_and_si512(_mm512_srlv_epi32(high, by), _mm512_set1_epi8(3));
+		return _mm512_or_si512(low, _mm512_slli_epi32(high, 4));
+	}
+	const uint8_t *q = b + (type == DT_Q4_K ? 16 : 48) + 32 * p;
+	__m512i v = _mm512_broadcast_i64x4(load32(q));
+	v = _mm512_and_si512(_mm512_srlv_epi32(v, _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi32(4), 1)), _mm512_set1_epi8(15));
+	if (type == DT_Q5_K) {
+		__m512i bit = _mm512_inserti64x4(_mm512_set1_epi8((char)(1 << 2 * p)), _mm256_set1_epi8((char)(2 << 2 * p)), 1);
+		v = _mm512_mask_add_epi8(v, _mm512_test_epi8_mask(_mm512_broadcast_i64x4(load32(b + 16)), bit), v, _mm512_set1_epi8(16));
+	}
+	return v;
+}
+
+INLINE bool is_large(const dtype type)
+{
+	return type >= DT_Q4_K;
+}
+
+/* Values [64 p, 64 p + 64) of a row; alone: only the first half is there. */
+INLINE __m512i pair_at(const dtype type, const uint8_t *row, int64_t p, bool alone)
+{
+	const int64_t s = stride_of(type);
+	if (is_large(type))
+		return pair_large(type, row + p / 4 * s, (int)(p % 4));
+	return pair_small(type, row + 2 * p * s, row + (2 * p + !alone) * s);
+}
+
+INLINE bool centred(const dtype type)
+{
+	return type == DT_Q4_0 || type == DT_Q5_0 || type == DT_Q8_0 || type == DT_Q6_K;
+}
+
+/* d, m of a row's groups, one after the other. */
+INLINE void scales(const dtype type, int64_t groups, const uint8_t *row, float *d, float *m)
+{
+	if (is_large(type)) {
+		quant_scales(type, groups * quant_group(type), row, d, m);
+		return;
+	}
+	const int64_t s = stride_of(type);
+	const float centre = type == DT_Q4_0 ? -8 : type == DT_Q5_0 ? -16 : -128;
+	for (int64_t g = 0; g < groups; g += 16) {
+		uint32_t bits[16] = {0};
+		int64_t n = groups - g < 16 ? groups - g : 16;
+		for (int64_t i = 0; i < n; i++)
+			bits[i] = word(row + (g + i) * s);
+		__m512i v = _mm512_loadu_si512(bits);
+		__m512 x = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v));
+		_mm512_storeu_ps(d + g, x);
+		_mm512_storeu_ps(m + g, centred(type) ? _mm512_mul_ps(x, _mm512_set1_ps(centre)) : _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, 16))));
+	}
+}
+
+/* ------------------------------------------------------------------------------------------------ few rows */
+typedef struct {
+	const quant_few *f;
+	int64_t pairs, groups, padded; /* groups as the format has them; a multiple of 16 */
+	int8_t *x;        /* [m][pairs * 64] */
+	float *wide;      /* [m][pairs][16]: dx of each lane's group */
+	float *sum;       /* [m][padded] */
+	float *d, *m;     /* [AT_ONCE][padded] */
+} few_work;
+
+static void few_begin(few_work *w)
+{
+	const quant_few *f = w->f;
+	const int group = quant_group(f->type);
+	for (int64_t i = 0; i < f->m; i++) {
+		quant_row r = quant_row_of(f->a + i * f->lda, f->k);
+		const float *sum = group == 16 ? r.half : r.sum;
+		for (int64_t p = 0; p < w->pairs; p++) {
+			__mmask64 there = p * 64 + 64 <= f->k ? ~(__mmask64)0 : 0xFFFFFFFF;
+			__m512i v = _mm512_xor_si512(_mm512_maskz_loadu_epi8(there, r.byte + p * 64), _mm512_set1_epi8((char)128));
+			_mm512_storeu_si512(w->x + (i * w->pairs + p) * 64, _mm512_maskz_mov_epi8(there, v));
+			float second = p * 64 + 64 <= f->k ? r.scale[2 * p + 1] : 0;
+			__m512 s = _mm512_mask_mov_ps(_mm512_set1_ps(r.scale[2 * p]), 0xFF00, _mm512_set1_ps(second));
+			_mm512_storeu_ps(w->wide + (i * w->pairs + p) * 16, s);
+		}
+		for (int64_t g = 0; g < w->padded; g += 16)
+			_mm512_storeu_ps(w->sum + i * w->padded + g, _mm512_maskz_loadu_ps(wide_mask(w->groups - g), sum + g));
+	}
+}
+
+/* d of the pair's groups, each over the lanes of its sums */
+INLINE __m512 spread(const dtype type, const float *d, int64_t p)
+{
+	if (type == DT_Q6_K)
+		return _mm512_permutexvar_ps(_mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0), _mm512_broadcast_f32x4(_mm_loadu_ps(d + 4 * p)));
+	return _mm512_mask_broadcastss_ps(_mm512_set1_ps(d[2 * p]), 0xFF00, _mm_load_ss(d + 2 * p + 1));
+}
+
+INLINE void few_row(const dtype type, const int rows, const few_work *w, const uint8_t *b, const float *d, const float *m, float *c, int64_t ldc)
+{
+	__m512 acc[FEW], least[FEW];
+	UNROLL for (int i = 0; i < rows; i++)
+		acc[i] = least[i] = _mm512_setzero_ps();
+	const int64_t pairs = w->pairs, whole = w->f->k / 64;
+	for (int64_t p = 0; p < pairs; p++) {
+		__m512i q = pair_at(type, b, p, p >= whole);
+		__m512 s = spread(type, d, p);
+		UNROLL for (int i = 0; i < rows; i++) {
+			__m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, _mm512_loadu_si512(w->x + (i * pairs + p) * 64));
+			acc[i] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dot), s), _mm512_loadu_ps(w->wide + (i * pairs + p) * 16), acc[i]);
+		}
+	}
+	for (int64_t g = 0; g < w->padded; g += 16) {
+		__m512 y = _mm512_loadu_ps(m + g);
+		UNROLL for (int i = 0; i < rows; i++)
+			least[i] = _mm512_fmadd_ps(y, _mm512_loadu_ps(w->sum + i * w->padded + g), least[i]);
+	}
+	UNROLL for (int i = 0; i < rows; i++)
+		c[i * ldc] = wide_sum(_mm512_add_ps(acc[i], least[i]));
+}
+
+INLINE void few_rows(const dtype type, const int rows, const few_work *w)
+{
+	const quant_few *f = w->f;
+	const int64_t bytes = (int64_t)dtype_bytes(type, f->k);
+	for (int64_t j = 0; j < f->n; j += AT_ONCE) {
+		const uint8_t *b = (const uint8_t *)f->b + j * bytes;
+		int64_t n = f->n - j < AT_ONCE ? f->n - j : AT_ONCE;
+		for (int64_t r = 0; r < n; r++)
+			scales(type, w->groups, b + r * bytes, w->d + r * w->padded, w->m + r * w->padded);
+		for (int64_t r = 0; r < n; r++)
+			few_row(type, rows, w, b + r * bytes, w->d + r * w->padded, w->m + r * w->padded, f->c + j + r, f->ldc);
+	}
+}
+
+#define FEW_CASE(rows)               \
+	case rows:                       \
+		few_rows(type, rows, w);     \
+		break;
+
+INLINE void few_type(const dtype type, const few_work *w)
+{
+	switch (w->f->m) {
+		FEW_CASE(1)
+		FEW_CASE(2)
+		FEW_CASE(3)
+		FEW_CASE(4)
+		FEW_CASE(5)
+		FEW_CASE(6)
+		FEW_CASE(7)
+	default:
+		break;
+	}
+}
+
+#define TYPE_CASE(call, type, ...)       \
+	case type:                           \
+		call(type, __VA_ARGS__);         \
+		break;
+#define EACH_TYPE(call, type, ...)               \
+	switch (type) {                              \
+		TYPE_CASE(call, DT_Q4_0, __VA_ARGS__)    \
+		TYPE_CASE(call, DT_Q4_1, __VA_ARGS__)    \
+		TYPE_CASE(call, DT_Q5_0, __VA_ARGS__)    \
+		TYPE_CASE(call, DT_Q5_1, __VA_ARGS__)    \
+		TYPE_CASE(call, DT_Q8_0, __VA_ARGS__)    \
+		TYPE_CASE(call, DT_Q4_K, __VA_ARGS__)    \
+		TYPE_CASE(call, DT_Q5_K, __VA_ARGS__)    \
+		TYPE_CASE(call, DT_Q6_K, __VA_ARGS__)    \
+	default:                                     \
+		break;                                   \
+	}
+
+static void few(const quant_few *f)
+{
+	few_work w = {.f = f, .pairs = (f->k + 63) / 64, .groups = f->k / quant_group(f->type)};
+	w.padded = (w.groups + 15) / 16 * 16;
+	w.wide = f->scratch;
+	w.sum = w.wide + f->m * w.pairs * 16;
+	w.d = w.sum + f->m * w.padded;
+	w.m = w.d + AT_ONCE * w.padded;
+	w.x = (int8_t *)(w.m + AT_ONCE * w.padded);
+	for (int64_t i = 0; i < 2 * AT_ONCE * w.padded; i += 16)
+		_mm512_storeu_ps(w.d + i, _mm512_setzero_ps()); /* what is past a row's groups stays 0 */
+	few_begin(&w);
+	EACH_TYPE(few_type, f->type, &w)
+}
+
+/* ------------------------------------------------------------------------------------------------ panels */
+INLINE int64_t group_words(const dtype type)
+{
+	return type == DT_Q6_K ? 4 : 8;
+}
+
+static size_t panel_room(dtype type, int64_t k)
+{
+	return (size_t)(k / quant_group(type)) * (size_t)(group_words(type) + 3) * QUANT_PANEL * 4;
+}
+
+INLINE int centre_of(const dtype type)
+{
+	return type == DT_Q4_0 ? 8 : type == DT_Q5_0 ? 16 : type == DT_Q8_0 ? 128 : type == DT_Q6_K ? 32 : 0;
+}
+
+/* 16 columns, values [64 p, 64 p + 64): words turned, and -128 times each group's sum. */
+INLINE void panel_pair(const dtype type, int64_t n, int64_t bytes, const uint8_t *b, int64_t p, bool alone, int32_t *to)
+{
+	const int64_t words = group_words(type), step = (words + 3) * QUANT_PANEL;
+	__m512i v[16];
+	UNROLL for (int j = 0; j < 16; j++)
+		v[j] = j < n ? _mm512_sub_epi8(pair_at(type, b + j * bytes, p, alone), _mm512_set1_epi8((char)centre_of(type))) : _mm512_setzero_si512();
+	wide_transpose((__m512 *)(void *)v);
+	for (int64_t g = 0; g < (alone ? 1 : 16 / words); g++, to += step) {
+		__m512i sum = _mm512_setzero_si512();
+		for (int64_t i = 0; i < words; i++) {
+			__m512i x = v[g * words + i];
+			sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8((char)128), x);
+			_mm512_storeu_si512(to + i * QUANT_PANEL, x);
+		}
+		_mm512_storeu_si512(to + (words + 2) * QUANT_PANEL, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
+	}
+}
+
+INLINE void panel_type(const dtype type, int64_t n, int64_t k, const uint8_t *b, int32_t *to)
+{
+	enum { SOME = 64 };
+	const int64_t bytes = (int64_t)dtype_bytes(type, k), words = group_words(type), step = (words + 3) * QUANT_PANEL, groups = k / (4 * words);
+	for (int64_t j = 0; j < QUANT_PANEL; j += 16)
+		for (int64_t p = 0; p < (k + 63) / 64; p++)
+			panel_pair(type, n - j, bytes, b + j * bytes, p, p >= k / 64, to + j + p * (16 / words) * step);
+	const int64_t each = is_large(type) ? 256 / (4 * words) : 1;
+	for (int64_t j = 0; j < QUANT_PANEL; j++)
+		for (int64_t g = 0; g < groups; g += SOME) {
+			float d[SOME] = {0}, m[SOME] = {0};
+			int64_t some = groups - g < SOME ? groups - g : SOME;
+			if (j < n)
+				scales(type, some, b + j * bytes + g / each * stride_of(type), d, m);
+			float *at = (float *)(void *)(to + g * step + words * QUANT_PANEL + j);
+			for (int64_t i = 0; i < some; i++, at += step) {
+				at[0] = d[i];
+				at[QUANT_PANEL] = m[i];
+			}
+		}
+}
+
+static void panel(dtype type, int64_t n, int64_t k, const void *b, void *to)
+{
+	EACH_TYPE(panel_type, type, n, k, b, to)
+}
+
+/* ------------------------------------------------------------------------------------------------ the tile */
+typedef struct {
+	const char *scale, *sum, *byte; /* of the first row */
+	int64_t row, groups;            /* bytes from row to row */
+	const int32_t *panel;
+	float *c;
+} tile_call;
+
+INLINE __m512i four(const char *at)
+{
+	int32_t w;
+	__builtin_memcpy(&w, at, 4);
+	return _mm512_set1_epi32(w);
+}
+
+INLINE __m512 one(const char *at)
+{
+	float x;
+	__builtin_memcpy(&x, at, 4);
+	return _mm512_set1_ps(x);
+}
+
+/* words: of a group; least: m counts */
+INLINE void tile_rows(const int words, const bool least, const int rows, const tile_call *t)
+{
+	__m512 acc[ROWS][2];
+	UNROLL for (int i = 0; i < rows; i++)
+		acc[i][0] = acc[i][1] = _mm512_setzero_ps();
+	const int64_t row = t->row;
+	const char *x0 = t->byte, *x3 = x0 + 3 * row, *s0 = t->scale, *s3 = s0 + 3 * row, *m0 = t->sum, *m3 = m0 + 3 * row;
+	const int32_t *b = t->panel;
+	for (int64_t g = 0; g < t->groups; g++, b += (words + 3) * QUANT_PANEL) {
+		const int32_t *end = b + words * QUANT_PANEL;
+		__m512i sum[ROWS][2];
+		UNROLL for (int i = 0; i < rows; i++) {
+			sum[i][0] = _mm512_loadu_si512(end + 2 * QUANT_PANEL);
+			sum[i][1] = _mm512_loadu_si512(end + 2 * QUANT_PANEL + 16);
+		}
+		UNROLL for (int p = 0; p < words; p++) {
+			__m512i b0 = _mm512_loadu_si512(b + p * QUANT_PANEL), b1 = _mm512_loadu_si512(b + p * QUANT_PANEL + 16);
+			UNROLL for (int i = 0; i < rows; i++) {
+				__m512i x = four((i < 3 ? x0 : x3) + (i % 3) * row + 4 * p);
+				sum[i][0] = _mm512_dpbusd_epi32(sum[i][0], x, b0);
+				sum[i][1] = _mm512_dpbusd_epi32(sum[i][1], x, b1);
+			}
+		}
+		const float *d = (const float *)(const void *)end;
+		UNROLL for (int v = 0; v < 2; v++) {
+			__m512 d0 = _mm512_loadu_ps(d + 16 * v), d1 = _mm512_loadu_ps(d + QUANT_PANEL + 16 * v);
+			UNROLL for (int i = 0; i < rows; i++) {
+				__m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[i][v]), d0);
+				acc[i][v] = _mm512_fmadd_ps(y, one((i < 3 ? s0 : s3) + (i % 3) * row), acc[i][v]);
+				if (least)
+					acc[i][v] = _mm512_fmadd_ps(d1, one((i < 3 ? m0 : m3) + (i % 3) * row), acc[i][v]);
+			}
+		}
+		x0 += 4 * words;
+		x3 += 4 * words;
+		if (words == 8 || g % 2) {
+			s0 += 4;
+			s3 += 4;
+			m0 += 4;
+			m3 += 4;
+		}
+	}
+	UNROLL for (int i = 0; i < rows; i++) {
+		_mm512_storeu_ps(t->c + i * QUANT_PANEL, acc[i][0]);
+		_mm512_storeu_ps(t->c + i * QUANT_PANEL + 16, acc[i][1]);
+	}
+}
+
+#define TILE_CASE(n)                        \
+	case n:                                 \
+		tile_rows(words, least, n, t);      \
+		break;
+
+INLINE void tile_some(const int words, const bool least, int64_t rows, const tile_call *t)
+{
+	switch (rows) {
+		TILE_CASE(1)
+		TILE_CASE(2)
+		TILE_CASE(3)
+		TILE_CASE(4)
+		TILE_CASE(5)
+	default:
+		tile_rows(words, least, 6, t);
+	}
+}
+
+static void tile(dtype type, int64_t m, int64_t k, const float *a, int64_t lda, const void *panel_, float *c)
+{
+	quant_row r = quant_row_of(a, k);
+	tile_call t = {(const char *)r.scale, (const char *)r.sum, (const char *)r.byte, 4 * lda, k / quant_group(type), panel_, c};
+	if (type == DT_Q6_K)
+		tile_some(4, false, m, &t);
+	else if (centred(type))
+		tile_some(8, false, m, &t);
+	else
+		tile_some(8, true, m, &t);
+}
+
+const quant_lanes quant_avx512bf16 = {.few = few, .rows = ROWS, .panel_room = panel_room, .panel = panel, .tile = tile};
