@@ -63,6 +63,7 @@ typedef struct {
 	void (*check)(const kernels *k);
 	void (*bench)(const kernels *k);
 } check_entry;
-extern const check_entry check_products[], check_packed[], check_blocks[], check_attention[], check_vectors[], check_resampling[]; /* each ends with a NULL name */
+/* each ends with a NULL name */
+extern const check_entry check_products[], check_packed[], check_blocks[], check_attention[], check_vectors[], check_resampling[];
 
 #endif

@@ -230,7 +230,8 @@ static void timed_task(void *arg, int64_t task, void *scratch)
 
 static void bench_blocks(const kernels *k)
 {
-	static const int64_t cases[][3] = {{1, 49152, 576}, {1, 1536, 576}, {4, 49152, 576}, {37, 1536, 576}, {512, 1536, 576}, {512, 576, 1536}, {512, 4096, 4096}};
+	static const int64_t cases[][3] = {{1, 49152, 576}, {1, 1536, 576}, {4, 49152, 576}, {37, 1536, 576}, {512, 1536, 576}, {512, 576, 1536},
+		{512, 4096, 4096}};
 	for (int type = DT_Q4_0; type < DT_COUNT; type++)
 		for (size_t i = 0; i < COUNT_OF(cases); i++) {
 			shape s = {.type = (dtype)type, .m = cases[i][0], .n = cases[i][1], .k = cases[i][2]};
