@@ -46,6 +46,7 @@ typedef enum {
 #define X(name) TENSOR_##name,
 	TENSOR_BLOCK_LIST(X)
 #undef X
+	TENSOR_ENDS
 } tensor_type;
 
 const char *tensor_type_name(tensor_type type); /* "F32"; "unknown" */

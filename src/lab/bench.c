@@ -280,7 +280,7 @@ static rebus_status measure(benching *b, rebus_error *err)
 	const rebus_model *m = b->s->m;
 	plan_rows features = {0};
 	b->r = (bench_result){.cpu = cpu_name(m->k->level), .threads = b->s->runner.threads, .prompts = b->count};
-	b->r.precision = precision_name(packs_precision(m->ready));
+	b->r.precision = model_precision(m);
 	if (b->o->picture_count)
 		TRY(bench_pictures(b, err));
 	if (m->vision.f)

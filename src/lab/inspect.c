@@ -17,6 +17,31 @@ static void write_component(buf *b, const char *role, const component *c, bool j
 	}
 }
 
+/* How many tensors a type has and the bytes they take; types that are not known together. */
+static void write_types(buf *b, const rebus_model *m, bool json_)
+{
+	size_t count[TENSOR_ENDS] = {0}, bytes[TENSOR_ENDS] = {0};
+	bool first = true;
+	for (size_t i = 0; i < safetensors_count(m->weights); i++) {
+		const tensor_info *t = safetensors_at(m->weights, i);
+		count[t->type]++;
+		bytes[t->type] += t->size;
+	}
+	for (int i = 0; i < TENSOR_ENDS; i++) {
+		const char *name = i == TENSOR_UNKNOWN ? "others" : tensor_type_name((tensor_type)i);
+		if (!count[i])
+			continue;
+		if (json_) {
+			buf_format(b, "%s\"%s\": {\"tensors\": %zu, \"bytes\": %zu}", first ? "" : ", ", name, count[i], bytes[i]);
+		} else {
+			buf_format(b, "  %-10s%zu tensors, ", name, count[i]);
+			report_bytes(b, (double)bytes[i]);
+			buf_byte(b, '\n');
+		}
+		first = false;
+	}
+}
+
 static void write_weights_json(buf *b, const rebus_model *m)
 {
 	report_key(b, "weights");
@@ -67,6 +92,12 @@ static void write_json(buf *b, const char *pipe, rebus_session *s, const footpri
 	buf_format(b, "%zu", safetensors_count(m->weights));
 	report_key(b, "weight_bytes");
 	buf_format(b, "%zu", x->weights);
+	report_key(b, "types");
+	buf_text(b, "{");
+	write_types(b, m, true);
+	buf_text(b, "}");
+	report_key(b, "precision");
+	buf_json(b, model_precision(m), strlen(model_precision(m)));
 	if (pipe) {
 		report_key(b, "processor");
 		buf_json(b, pipe, strlen(pipe));
@@ -119,13 +150,14 @@ static void write_people(buf *b, const char *pipe, rebus_session *s, const footp
 	buf_format(b, "%-12s%zu tensors, ", "weights", safetensors_count(m->weights));
 	report_bytes(b, (double)x->weights);
 	buf_byte(b, '\n');
+	write_types(b, m, false);
 	if (pipe)
 		buf_format(b, "%-12s%s\n", "pictures", pipe);
 	if (m->words)
 		buf_format(b, "%-12s%s, %zu tokens%s\n", "words", text_get_info(m->words)->class_name, text_vocabulary(m->words), m->chat ? ", chat template" : "");
 	if (m->labels)
 		buf_format(b, "%-12s%lld\n", "labels", (long long)m->label_count);
-	buf_format(b, "%-12s%s, %d threads\n", "cpu", cpu_name(m->k->level), s->runner.threads);
+	buf_format(b, "%-12s%s, %d threads, precision %s\n", "cpu", cpu_name(m->k->level), s->runner.threads, model_precision(m));
 	buf_text(b, x->run ? "memory of this run, mapped weights aside\n" : "memory before a run, mapped weights aside (give --image or --text to plan one)\n");
 	write_line(b, "  program", x->program);
 	if (x->run) {

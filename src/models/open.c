@@ -22,6 +22,12 @@ rebus_model_options rebus_model_defaults(void)
 	return (rebus_model_options){0};
 }
 
+const char *model_precision(const struct rebus_model *m)
+{
+	precision as = packs_precision(m->ready);
+	return m->gguf && !m->widened && as == PRECISION_F32 ? "stored" : precision_name(as);
+}
+
 void model_warn(struct rebus_model *m, const char *text)
 {
 	if (text && m->warning_count < MODEL_WARNINGS)
