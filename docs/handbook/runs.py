@@ -7,7 +7,7 @@ A run is a dictionary with a key, a kind and what the kind needs:
     classify  a trained folder at another size or patch size         model or of, options, side, count
     bench     rebus bench                                            model, options, batch
     ask       models/llava-easyvqa on its bundled questions          text_config, before, text_first
-    json      any command of rebus that prints JSON                  command
+    json      any command of rebus that prints JSON                  command, lines (a batch), numbers
 
 and gives a dictionary of numbers. Pictures are the test or training set with places exchanged, by blocks of side B:
 
@@ -314,8 +314,40 @@ def do_ask(run, options, scratch):
     return {"accuracy": sum(right) / len(right), "sure": sum(sure) / len(sure), "questions": len(right)}, [command]
 
 
+def fresh_siglip2(options, scratch):
+    """A SigLIP 2 with new weights and a tower of six blocks of width 192, for timing: its numbers mean nothing, its shapes do."""
+    out = os.path.join(scratch, "siglip2-192")
+    if os.path.isdir(out):
+        return out
+    source, init = "tests/parity/fixtures/siglip2-train", os.path.join(scratch, "init-siglip2-192")
+    shutil.copytree(source, init, ignore=shutil.ignore_patterns("*.safetensors", "golden.json"))
+    for name in ("config.json", "processor_config.json"):
+        path = os.path.join(init, name)
+        with open(path) as f:
+            config = json.load(f)
+        if name == "config.json":
+            config["vision_config"].update(hidden_size=192, intermediate_size=384, num_attention_heads=3, num_hidden_layers=6, num_patches=256, patch_size=8)
+            config["text_config"].update(projection_size=192)
+        else:
+            config["image_processor"]["patch_size"] = 8
+        with open(path, "w") as f:
+            json.dump(config, f)
+    pairs = os.path.join(scratch, "pairs.jsonl")
+    with open(pairs, "w") as f:
+        for name, text in (("wide", "a"), ("tall", "b")):
+            f.write(json.dumps({"image": os.path.abspath(f"tests/parity/pictures/{name}.png"), "text": text}) + "\n")
+    call(["rebus", "train", "--init", init, "--data", pairs, "--out", out, "--steps", "1", "--batch", "2", "--rate", "0", "-q"], options)
+    return out
+
+
 def do_json(run, options, scratch):
     command = run["command"] + (["-t", str(options.threads)] if "-t" not in run["command"] else [])
+    command = [fresh_siglip2(options, scratch) if word == "SIGLIP2" else word for word in command]
+    if "lines" in run:
+        path = os.path.join(scratch, "batch.jsonl")
+        with open(path, "w") as f:
+            f.writelines(json.dumps(line) + "\n" for line in run["lines"])
+        command += ["--batch", path]
     value = json.loads(call(command, options).splitlines()[0])
     return {name: walk(value, path) for name, path in run["numbers"].items()}, [command]
 

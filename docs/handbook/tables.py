@@ -229,3 +229,34 @@ def budget_cells(name):
 
 table("patch-budget", "06-fixed-vs-variable-patch-size.md", ["picture", "budget 16", "64", "256", "1,024"],
       [(["shapes.png"], budget_cells("shapes")), (["tall.png"], budget_cells("tall")), (["wide.png"], budget_cells("wide"))])
+
+
+# 08: the same inputs packed, sorted into equal shapes, and padded.
+TEXTS = [{"text": "a " * length} for length in range(1, 45)]
+SHAPES = [{"image": f"tests/parity/pictures/{name}"} for name in ("wide.png", "tall.png", "shapes.png", "photo.jpg")] * 4
+
+
+def policy_row(label, what, model, lines, policy, more=()):
+    r = number(f"{what}-{policy}", ["rebus", "bench", "-m", model, "--batching", policy, "--batch-tokens", "0", "--repeat", "15", "--json", *more],
+               batches="parts.at.batches", rows="parts.at.tokens_with_padding", real="parts.at.tokens", flops="parts.at.flops", ms="parts.at.ms.median",
+               planned="parts.at.planned_bytes")
+    r["lines"], r["numbers"] = lines, {k: v.replace("parts.at", "parts.part=" + ("text" if what == "texts" else "vision")) for k, v in r["numbers"].items()}
+    return [f"{label}, {policy}"], [cell("batches", r, digits=0), cell("real", r, digits=0), cell("rows", r, digits=0), cell("flops", r, times=1e-6),
+                                    cell("ms", r, digits=2), cell("planned", r, times=1e-3, digits=0)]
+
+
+table("batching-policy", "08-batching-multiresolution-vit.md", ["inputs, policy", "runs", "tokens", "rows computed", "MFLOP", "ms, median of 15", "planned memory, KB"],
+      [policy_row("44 texts of 3 to 46 tokens, small BERT", "texts", "tests/parity/fixtures/bert-hub", TEXTS, policy) for policy in ("pack", "bucket", "pad")] +
+      [policy_row("16 pictures of 4 shapes, SigLIP 2 of width 192", "pictures", "SIGLIP2", SHAPES, policy, ("--max-patches", "256"))
+       for policy in ("pack", "bucket", "pad")])
+
+
+def budget_of_tokens_row(budget):
+    r = number(f"tokens-{budget}", ["rebus", "bench", "-m", "SIGLIP2", "--batching", "pack", "--batch-tokens", str(budget), "--max-patches", "256", "--repeat", "15",
+                                    "--json"], batches="parts.part=vision.batches", ms="parts.part=vision.ms.median", planned="parts.part=vision.planned_bytes")
+    r["lines"] = SHAPES
+    return [f"{budget:,}"], [cell("batches", r, digits=0), cell("ms", r, digits=1), cell("planned", r, times=1e-3, digits=0)]
+
+
+table("token-budget", "08-batching-multiresolution-vit.md", ["tokens of a run at most", "runs for 16 pictures", "ms, median of 15", "planned memory, KB"],
+      [budget_of_tokens_row(budget) for budget in (256, 512, 1024, 2048, 4096)])
