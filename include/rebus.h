@@ -222,9 +222,25 @@ typedef struct rebus_token_bias { /* added to a token's logit; -INFINITY forbids
 } rebus_token_bias;
 
 /*
+ * What an answer may be: every answer that is not cut off is a text that fits, and so is the beginning of every other. Made for
+ * one model, used by any number of its sessions and threads, freed before the model is closed.
+ *
+ *   GBNF          llama.cpp's form: root ::= "yes" | "no" ", " [a-z]+        docs/text.md has all of it
+ *   REGEX         an expression that fits the whole answer: (0[1-9]|1[0-2])/\d{2}
+ *   JSON_SCHEMA   a schema: the answer is JSON text that is valid by it
+ *
+ * What is not supported is refused by name.
+ */
+typedef struct rebus_grammar rebus_grammar;
+typedef enum { REBUS_GRAMMAR_GBNF, REBUS_GRAMMAR_REGEX, REBUS_GRAMMAR_JSON_SCHEMA } rebus_grammar_kind;
+REBUS_API rebus_status rebus_grammar_new(const rebus_model *model, rebus_grammar_kind kind, const char *text, rebus_grammar **out, rebus_error *err);
+REBUS_API void rebus_grammar_free(rebus_grammar *grammar);
+
+/*
  * What is done to logits, in this order, as transformers does it: bias; repetition_penalty (of tokens of the prompt and the
  * answer: a positive logit divided by it, a negative one multiplied); presence and frequency penalties (of tokens of the answer:
- * logit - presence - frequency * times said, as OpenAI's interface has them); temperature; top_k; top_p; min_p.
+ * logit - presence - frequency * times said, as OpenAI's interface has them); what the grammar forbids; temperature; top_k; top_p;
+ * min_p.
  */
 typedef struct rebus_ask_options {
 	int32_t max_tokens;  /* 256 */
@@ -241,14 +257,16 @@ typedef struct rebus_ask_options {
 	bool log_probabilities;       /* keep those of the new tokens, of the model's own distribution */
 	uint64_t seed;
 	bool ignore_eos;     /* do not stop at the end token */
+	const rebus_grammar *grammar; /* what the answers may be; NULL: anything */
 	/* Called for every piece of text that is final (whole characters), prompt by prompt; false ends that answer. NULL: none */
 	bool (*on_text)(void *user, size_t prompt, const char *text, size_t size);
 	void *user;
-	uint8_t reserved[64]; /* zero */
+	uint8_t reserved[56]; /* zero */
 } rebus_ask_options;
 REBUS_API rebus_ask_options rebus_ask_defaults(void);
 
-typedef enum { REBUS_END_TOKEN, REBUS_END_LENGTH, REBUS_END_CALLER, REBUS_END_STOP } rebus_end;
+/* GRAMMAR: the text is one that fits the grammar, and nothing may follow it. */
+typedef enum { REBUS_END_TOKEN, REBUS_END_LENGTH, REBUS_END_CALLER, REBUS_END_STOP, REBUS_END_GRAMMAR } rebus_end;
 typedef struct rebus_answer rebus_answer;
 
 /* All prompts run packed, in one pass of the model each step. options NULL: the defaults. */

@@ -54,6 +54,7 @@ typedef struct cli_list {
 /* What the command line says. Numbers are -1 where nothing was said; texts are NULL then. */
 typedef struct cli_request {
 	const char *model, *cpu, *load, *precision, *batch, *inputs, *out, *files, *positions, *backend, *adapter, *plain;
+	const char *grammar, *grammar_file, *schema, *schema_file, *regex;
 	const char *batching, *labels_file, *templates_file, *store, *attention;
 	cli_list pieces; /* cli_piece, in the order given */
 	cli_list labels, templates, stops; /* const char * */
@@ -160,11 +161,13 @@ rebus_prompt_options cli_prompt_options(const cli_request *r);
 rebus_status cli_ahead_open(const cli_engine *e, const cli_request *r, rebus_ahead **out, rebus_error *err);
 rebus_status cli_prompt_new(const cli_engine *e, const cli_request *r, rebus_prompt **out, rebus_error *err);
 rebus_status cli_prompt_add(rebus_prompt *p, const cli_piece *piece, rebus_error *err);
-/* The prompt that the options give: pieces, then the plain text. */
 /* Draws what --attention asks for, of the one picture that the options give. */
 rebus_status cli_attention(const cli_engine *e, const cli_request *r, rebus_error *err);
+/* The prompt that the options give: pieces, then the plain text. */
 rebus_status cli_prompt_from(const cli_engine *e, const cli_request *r, rebus_prompt **out, rebus_error *err);
 /* Fails with MISUSE unless there is an input: pieces, a plain text, or a batch and neither. */
+/* What --grammar, --json-schema or --regex ask for; NULL: nothing. */
+rebus_status cli_grammar(const cli_engine *e, const cli_request *r, rebus_grammar **out, rebus_error *err);
 rebus_status cli_check_input(const char *command, const cli_request *r, rebus_error *err);
 /* Fails with IO where a file cannot be made at this path: no such folder, no permission, a folder of that name. */
 rebus_status cli_check_out(const char *path, rebus_error *err);

@@ -26,7 +26,7 @@ static bool on_text(void *user, size_t prompt, const char *text, size_t size)
 	return !s->status;
 }
 
-static rebus_ask_options options_of(const cli_request *r)
+static rebus_ask_options options_of(const cli_request *r, const rebus_grammar *grammar)
 {
 	rebus_ask_options o = rebus_ask_defaults();
 	o.max_tokens = r->max_tokens >= 0 ? (int32_t)r->max_tokens : o.max_tokens;
@@ -44,13 +44,14 @@ static rebus_ask_options options_of(const cli_request *r)
 	o.bias = r->biases.items;
 	o.bias_count = r->biases.count;
 	o.log_probabilities = r->logprobs;
+	o.grammar = grammar;
 	return o;
 }
 
 static void print_json(cli_out *o, const rebus_answer *answer, size_t i)
 {
 	static const char *const ends[] = {[REBUS_END_TOKEN] = "stop", [REBUS_END_LENGTH] = "length",
-	                                   [REBUS_END_CALLER] = "cancelled", [REBUS_END_STOP] = "stop"};
+	                                   [REBUS_END_CALLER] = "cancelled", [REBUS_END_STOP] = "stop", [REBUS_END_GRAMMAR] = "stop"};
 	size_t count;
 	const int32_t *ids = rebus_answer_ids(answer, i, &count);
 	cli_print(o, "{\"text\": ");
@@ -103,10 +104,10 @@ static void print_line(cli_out *o, const char *text)
 	cli_put(o, "\n", 1);
 }
 
-static rebus_status ask_one(const cli_engine *e, const cli_request *r, rebus_error *err)
+static rebus_status ask_one(const cli_engine *e, const cli_request *r, const rebus_grammar *grammar, rebus_error *err)
 {
 	rebus_status status;
-	rebus_ask_options o = options_of(r);
+	rebus_ask_options o = options_of(r, grammar);
 	rebus_prompt *prompt = NULL;
 	rebus_answer *answer = NULL;
 	stream s = {.status = REBUS_OK};
@@ -143,10 +144,10 @@ done:
 	return status;
 }
 
-static rebus_status ask_batch(const cli_engine *e, const cli_request *r, rebus_error *err)
+static rebus_status ask_batch(const cli_engine *e, const cli_request *r, const rebus_grammar *grammar, rebus_error *err)
 {
 	rebus_status status;
-	const rebus_ask_options o = options_of(r);
+	const rebus_ask_options o = options_of(r, grammar);
 	cli_batch batch = {.count = 0};
 	cli_out out = {.data = NULL};
 	stats st = {0};
@@ -177,11 +178,15 @@ static rebus_status run(const cli_request *r, rebus_error *err)
 {
 	rebus_status status;
 	cli_engine e;
+	rebus_grammar *grammar = NULL;
 	CLI_TRY(cli_check_input("ask", r, err));
 	CLI_TRY(cli_engine_open(&e, &cli_ask, r, true, err));
-	status = r->batch ? ask_batch(&e, r, err) : ask_one(&e, r, err);
+	status = cli_grammar(&e, r, &grammar, err);
+	if (!status)
+		status = r->batch ? ask_batch(&e, r, grammar, err) : ask_one(&e, r, grammar, err);
 	if (!status)
 		cli_engine_warn(&e, r);
+	rebus_grammar_free(grammar);
 	cli_engine_close(&e);
 done:
 	return status;

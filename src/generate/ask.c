@@ -6,9 +6,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "generate/grammar.h"
 #include "generate/sample.h"
 #include "generate/sequences.h"
 #include "generate/session.h"
+#include "text/unicode.h"
 
 enum { RESERVED_TOKENS = 1024, TOKEN_BYTES = 8 };
 
@@ -17,6 +19,10 @@ typedef struct one_answer {
 	buf text, chances; /* chances: floats */
 	size_t handed; /* of the text: what cannot be the beginning of a stop any more */
 	text_stream stream;
+	grammar_at at;  /* with a grammar: where the answer is, */
+	uint32_t *mask; /* what may come next, */
+	size_t shown;   /* how much of its bytes went into text, whole characters only, */
+	bool may_end;   /* whether it may end here */
 	rebus_end end;
 	bool running, streaming;
 	int64_t prompt_tokens;
@@ -55,6 +61,8 @@ static rebus_status check_options(const rebus_session *s, const rebus_ask_option
 	for (size_t i = 0; i < o->stop_count; i++)
 		if (!o->stops[i] || !o->stops[i][0])
 			return error_set(err, REBUS_MISUSE, "stop %zu: an empty text", i);
+	if (o->grammar && !grammar_for(o->grammar, s->m->words))
+		return error_set(err, REBUS_MISUSE, "grammar: made for another model, expected one that rebus_grammar_new made for this one");
 	for (size_t i = 0; i < o->bias_count; i++)
 		if (isnan(o->bias[i].value) || o->bias[i].id < 0)
 			return error_set(err, REBUS_MISUSE, "bias of token %d: %g, expected a token and a number", o->bias[i].id, (double)o->bias[i].value);
@@ -144,6 +152,59 @@ static void note_chance(const asking *x, one_answer *a, const float *logits, int
 		buf_add(&a->chances, (const char *)&chance, sizeof chance);
 }
 
+/* ------------------------------------------------------------------------------------------------ with a grammar */
+/* What may come next; ends the answer where nothing may. */
+static rebus_status look_ahead(const asking *x, one_answer *a, rebus_error *err)
+{
+	size_t allowed;
+	if (!x->o->grammar || !a->running)
+		return REBUS_OK;
+	rebus_status status = grammar_mask(x->o->grammar, &a->at, a->mask, &allowed, &a->may_end, err);
+	if (status || allowed)
+		return status;
+	if (!a->may_end)
+		return error_set(err, REBUS_UNSUPPORTED, "grammar: after %zu bytes no token of this tokenizer goes on, expected characters that it has",
+			a->at.said.size);
+	end(a, REBUS_END_GRAMMAR);
+	return REBUS_OK;
+}
+
+/* Scores with what the grammar forbids taken out. */
+static rebus_status constrain(const asking *x, const one_answer *a, const float **scores, int64_t width, rebus_error *err)
+{
+	float *out = x->room.scores, most = -INFINITY;
+	if (!x->o->grammar)
+		return REBUS_OK;
+	int64_t masked = (int64_t)grammar_mask_words(x->o->grammar) * 32;
+	if (*scores != out)
+		memcpy(out, *scores, (size_t)width * sizeof *out);
+	for (int64_t id = 0; id < width; id++) {
+		bool text = id < masked && a->mask[id / 32] >> id % 32 & 1;
+		if (!x->o->ignore_eos && is_end(x->s->m, (int32_t)id) ? !a->may_end : !text)
+			out[id] = -INFINITY;
+		most = out[id] > most ? out[id] : most;
+	}
+	*scores = out;
+	return most > -INFINITY ? REBUS_OK : error_set(err, REBUS_MISUSE, "bias: forbids every token that the grammar allows");
+}
+
+/* The token's bytes; a character is handed out when it is whole. */
+static rebus_status take_bytes(asking *x, size_t i, int32_t id, rebus_error *err)
+{
+	one_answer *a = &x->answer->at[i];
+	size_t size;
+	rebus_status status = grammar_take(x->o->grammar, &a->at, id, &size, err);
+	if (status)
+		return status;
+	const buf *said = &a->at.said;
+	size_t whole = said->size - unicode_unfinished(said->data, said->size);
+	if (whole > a->shown) {
+		hand_out(x, i, said->data + a->shown, whole - a->shown, false);
+		a->shown = whole;
+	}
+	return look_ahead(x, a, err);
+}
+
 static rebus_status take_token(asking *x, size_t i, int32_t id, int64_t number, rebus_error *err)
 {
 	one_answer *a = &x->answer->at[i];
@@ -157,13 +218,16 @@ static rebus_status take_token(asking *x, size_t i, int32_t id, int64_t number, 
 		end(a, REBUS_END_TOKEN);
 		return REBUS_OK;
 	}
-	status = text_stream_push(&a->stream, id, &bytes, &n, err);
-	if (status)
-		return status;
-	hand_out(x, i, bytes, n, false);
-	if (a->running && number + 1 == x->o->max_tokens)
+	if (x->o->grammar) {
+		status = take_bytes(x, i, id, err);
+	} else {
+		status = text_stream_push(&a->stream, id, &bytes, &n, err);
+		if (!status)
+			hand_out(x, i, bytes, n, false);
+	}
+	if (!status && a->running && number + 1 == x->o->max_tokens)
 		end(a, REBUS_END_LENGTH);
-	return REBUS_OK;
+	return status;
 }
 
 static rebus_status grow(asking *x, rebus_error *err)
@@ -172,6 +236,8 @@ static rebus_status grow(asking *x, rebus_error *err)
 	const rebus_ask_options *o = x->o;
 	sampling how = {o->temperature, o->top_p, o->top_k, o->seed, o->min_p, o->repetition_penalty, o->presence_penalty, o->frequency_penalty, o->bias,
 		o->bias_count};
+	for (size_t i = 0; i < x->answer->count; i++)
+		TRY(look_ahead(x, &x->answer->at[i], err));
 	for (int64_t number = 0; number < x->o->max_tokens; number++) {
 		x->running = 0;
 		for (size_t i = 0; i < x->answer->count; i++) {
@@ -185,6 +251,7 @@ static rebus_status grow(asking *x, rebus_error *err)
 			const sequence *q = &x->g.list[i];
 			sample_history h = {q->ids, ids_data(&a->ids), q->count, (int64_t)ids_count(&a->ids)};
 			const float *scores = sample_scores(&how, &h, logits, width, &x->room);
+			TRY(constrain(x, a, &scores, width, err));
 			int32_t id = sample_next(x->s->m->k, &how, scores, width, (int64_t)i, number, &x->room);
 			note_chance(x, a, logits, width, id);
 			TRY(take_token(x, i, id, number, err));
@@ -208,6 +275,11 @@ static rebus_status finish(asking *x, rebus_error *err)
 		rebus_status status = text_stream_end(&a->stream, &bytes, &n, err);
 		if (status)
 			return status;
+		if (x->o->grammar) { /* a character that was cut off by max_tokens */
+			bool cut = a->at.said.size > a->shown;
+			bytes = cut ? "\xEF\xBF\xBD" : "";
+			n = cut ? 3 : 0;
+		}
 		hand_out(x, i, bytes, n, true);
 		status = buf_check(&a->text, err, "an answer");
 		if (!status)
@@ -225,6 +297,18 @@ static void reserve(buf *b, int64_t tokens, size_t each)
 	buf_add(b, blank, (size_t)int_min(tokens, RESERVED_TOKENS) * each);
 	b->size = 0;
 	buf_add(b, "", 0);
+}
+
+/* Where the answers are in a grammar; grammar NULL: nothing. */
+static rebus_status begin_grammar(rebus_answer *a, const rebus_grammar *grammar, rebus_error *err)
+{
+	for (size_t i = 0; grammar && i < a->count; i++) {
+		rebus_status status = grammar_begin(grammar, &a->at[i].at, err);
+		a->at[i].mask = arena_zero(&a->mem, grammar_mask_words(grammar) + 1, sizeof *a->at[i].mask);
+		if (status || !a->at[i].mask)
+			return status ? status : error_memory(err, "an answer");
+	}
+	return REBUS_OK;
 }
 
 static rebus_status new_answer(const rebus_session *s, size_t count, int32_t max_tokens, rebus_answer **out, rebus_error *err)
@@ -275,6 +359,7 @@ rebus_status rebus_ask(rebus_session *s, rebus_prompt *const *prompts, size_t co
 		goto done;
 	}
 	TRY(new_answer(s, count, o.max_tokens, &x.answer, err));
+	TRY(begin_grammar(x.answer, o.grammar, err));
 	TRY(sequences_make(prompts, count, &a, &list, err));
 	TRY(sequences_features(s, prompts, count, (net_wants){0}, &a, &features, err));
 	TRY(growth_begin(&x.g, s, list, NULL, (int32_t)count, features, o.max_tokens, (net_wants){0}, false, err));
@@ -311,6 +396,8 @@ void rebus_answer_free(rebus_answer *a)
 		ids_free(&a->at[i].ids);
 		buf_free(&a->at[i].text);
 		buf_free(&a->at[i].chances);
+		if (a->at[i].at.said.from)
+			grammar_end(&a->at[i].at);
 		if (a->at[i].streaming)
 			text_stream_free(&a->at[i].stream);
 	}

@@ -287,19 +287,23 @@ static void token_step(const decode_step *step, const text_pieces *in, text_piec
 		token_end(out, 0);
 }
 
+void decoder_wordpiece(const decode_step *step, const char *s, size_t n, bool first, buf *out, buf *spare)
+{
+	size_t from = out->size, skip = 0;
+	if (!first && n >= step->find.n && memcmp(s, step->find.s, step->find.n) == 0)
+		skip = step->find.n;
+	else if (!first)
+		buf_byte(out, ' ');
+	buf_add(out, s + skip, n - skip);
+	if (step->clean)
+		clean_up(true, out, from, spare);
+}
+
 static void wordpiece_step(const decode_step *step, const text_pieces *in, text_pieces *out, buf *spare)
 {
 	for (size_t i = 0; i < pieces_count(in); i++) {
-		const text_piece *p = pieces_at(in, i);
-		const char *s = pieces_text(in, i);
-		size_t from = out->text.size, skip = 0;
-		if (i && p->size >= step->find.n && memcmp(s, step->find.s, step->find.n) == 0)
-			skip = step->find.n;
-		else if (i)
-			buf_byte(&out->text, ' ');
-		buf_add(&out->text, s + skip, p->size - skip);
-		if (step->clean)
-			clean_up(true, &out->text, from, spare);
+		size_t from = out->text.size;
+		decoder_wordpiece(step, pieces_text(in, i), pieces_at(in, i)->size, i == 0, &out->text, spare);
 		token_end(out, from);
 	}
 }

@@ -341,6 +341,8 @@ rebus_status decoder_run(const tokenizer *t, const int32_t *id, size_t n, bool s
 void decoder_room_begin(buf room[DECODE_ROOM], const rebus_allocator *from);
 void decoder_room_free(buf room[DECODE_ROOM]);
 void decoder_replace(const char *s, size_t n, text_span find, const char *put, size_t put_size, buf *out); /* every find */
+/* One token of a WordPiece step; spare is scratch. */
+void decoder_wordpiece(const decode_step *step, const char *s, size_t n, bool first, buf *out, buf *spare);
 int decoder_byte(const char *s, size_t n);                                    /* the byte of a token <0x0A>; -1: none */
 void decoder_strip(const char *s, size_t n, size_t *from, size_t *end);       /* where str.strip() starts and ends */
 rebus_status post_read(tokenizer *t, const json *j, rebus_error *err);

@@ -77,7 +77,7 @@ class World:
         def limits():
             if limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        p = subprocess.run([self.program, *map(str, args)], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder,
+        p = subprocess.run([self.program, *(a if isinstance(a, bytes) else str(a) for a in args)], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder,
                            env={**self.environment, **(env or {})}, timeout=120, preexec_fn=limits)
         return p.returncode, p.stdout, p.stderr
 
@@ -326,6 +326,67 @@ def ask_options(w):
     same(draw(1, "--top-k", "1"), w.json(*base, "--max-tokens", "16", "--ignore-eos")[0]["ids"], "--top-k 1 is greedy")
     for more in (["--cpu", "portable"], ["--load", "copy"], ["--image-backend", "pil"], ["-t", "3"]):
         same(w.good(*base, *more).strip(), "triangle", " ".join(more))
+
+
+@test
+def ask_sampling(w):
+    """Every option that changes how the next token is chosen, on a question whose likely tokens are known."""
+    base = ["ask", "-m", w.model("llava-easyvqa"), "--image", w.picture("llava-easyvqa", 0), "what is the red shape?"]
+    long = [*base, "--max-tokens", "12", "--ignore-eos"]
+    plain, x = w.json(*base)[0], w.json(*base, "--logprobs")[0]
+    same(x["text"], plain["text"], "--logprobs")
+    check(len(x["logprobs"]) == len(x["ids"]) and all(v <= 0 for v in x["logprobs"]), "--logprobs")
+    first = plain["ids"][0]
+    other = w.json(*base, "--logit-bias", f"{first}:-inf")[0]
+    check(other["ids"][0] != first, "--logit-bias -inf")
+    same(w.json(*base, "--logit-bias", f"{other['ids'][0]}:1000", "--max-tokens", 1)[0]["ids"], other["ids"][:1], "--logit-bias +1000")
+    greedy = w.json(*long)[0]["ids"]
+    draw = lambda *more: w.json(*long, "--temperature", "3", "--seed", "5", *more)[0]["ids"]
+    same(draw("--min-p", "1"), greedy, "--min-p 1 is greedy")
+    same(draw("--top-p", "1e-6"), greedy, "--top-p near 0 is greedy")
+    check(draw() != greedy, "temperature 3 is greedy")
+    for option, value in (("--presence-penalty", "90"), ("--frequency-penalty", "90")):
+        ids = w.json(*long, option, value)[0]["ids"]
+        check(len(set(ids)) == len(ids), f"{option} {value}: {ids} says something twice")
+    check(w.json(*long, "--repetition-penalty", "50")[0]["ids"] != greedy, "--repetition-penalty")
+    check(len(set(greedy)) < len(greedy), "the greedy answer says nothing twice")
+    stopped = w.json(*base, "--stop", plain["text"].strip()[2:4])[0]
+    same((stopped["text"], stopped["finish"]), (plain["text"][:plain["text"].index(plain["text"].strip()[2:4])], "stop"), "--stop")
+    same(w.good(*base, "--stop", plain["text"].strip()[2:4]), stopped["text"] + "\n", "--stop, streamed")
+    code, out, err = w.call(*base, "--stats")
+    check(code == 0 and re.fullmatch(rb"rebus: \d+ prompt tokens, with their pictures, in [\d.]+ s \([\d.]+/s\); \d+ new tokens, \d+ of them in steps, in "
+                                     rb"[\d.]+ s \([\d.]+/s\)\n", err), f"--stats: {err!r}")
+    same(out.decode(), plain["text"] + "\n", "--stats")
+
+
+@test
+def ask_constrained(w):
+    base = ["ask", "-m", w.model("llava-easyvqa"), "--image", w.picture("llava-easyvqa", 0), "what is the red shape?"]
+    same(w.good(*base, "--regex", "circle|rectangle"), w.good(*base, "--grammar", 'root ::= "circle" | "rectangle"'), "--regex and --grammar")
+    x = w.json(*base, "--grammar-file", w.write("g.gbnf", 'root ::= "the " shape "."\nshape ::= "triangle" | "circle"\n'))[0]
+    same((x["text"], x["finish"]), ("the triangle.", "stop"), "--grammar-file")
+    schema = {"type": "object", "properties": {"shape": {"enum": ["circle", "rectangle", "triangle"]}, "sides": {"type": "integer", "minimum": 0, "maximum": 9}},
+              "required": ["shape", "sides"]}
+    for option in (["--json-schema", json.dumps(schema)], ["--json-schema-file", w.write("s.json", json.dumps(schema))]):
+        v = json.loads(w.json(*base, *option)[0]["text"])
+        check(list(v) == ["shape", "sides"] and v["shape"] in schema["properties"]["shape"]["enum"] and 0 <= v["sides"] <= 9, f"{option[0]}: {v}")
+    one = w.json(*base, "--json-schema", json.dumps(schema), "--temperature", 2, "--seed", 3)[0]
+    same(w.good(*base, "--json-schema", json.dumps(schema), "--temperature", 2, "--seed", 3), one["text"] + "\n", "streamed")
+    lines = "".join(json.dumps({"image": w.picture("llava-easyvqa", i), "text": "what is this?"}) + "\n" for i in range(5))
+    for x in w.json("ask", "--batch", w.write("c.jsonl", lines), "--json-schema", json.dumps(schema), "--temperature", 3):
+        check(json.loads(x["text"])["sides"] in range(10) and x["finish"] == "stop", f"batch: {x}")
+    cut = w.json(*base, "--regex", "[a-z]{200}", "--max-tokens", 3)[0]
+    same((cut["finish"], len(cut["ids"])), ("length", 3), "cut off")
+    check(re.fullmatch("[a-z]+", cut["text"]), f"cut off: {cut['text']!r}")
+    w.bad(2, "bound by one of them", *base, "--regex", "a", "--json-schema", "{}")
+    w.bad(2, "no rule root", *base, "--grammar", "a ::= b")
+    w.bad(1, "left recursion", *base, "--grammar", 'root ::= root "a" | "b"')
+    w.bad(1, "keyword not is not supported", *base, "--json-schema", '{"not": {}}')
+    w.bad(1, "look-around", *base, "--regex", "(?=a)b")
+    w.bad(1, "none.gbnf: cannot be read", *base, "--grammar-file", "none.gbnf")
+    w.bad(2, "not UTF-8", *base, "--grammar", b"root ::= \"\xff\"")
+    w.bad(2, "forbids every token", *base, "--regex", "a", *[x for i in range(400) for x in ("--logit-bias", f"{i}:-inf")])
+    w.bad(2, "does not generate", "ask", "-m", w.model("vit-fashion"), "--image", w.picture("vit-fashion", 0), "--regex", "a")
 
 
 @test
