@@ -18,7 +18,8 @@ and gives a dictionary of numbers. Pictures are the test or training set with pl
     columns:B     blocks column by column instead of row by row
 
 Positions are what the table of a ViT holds before training: `learned` as initialised, trained; else frozen: `none` zeros, `random` as
-initialised, `sin1` a sinusoid of the order (Vaswani et al. 2017), `sin2` half the width a sinusoid of the row, half of the column.
+initialised, `sin1` a sinusoid of the order (Vaswani et al. 2017), `sin2` half the width a sinusoid of the row, half of the column,
+`sum` the two added, `cat` half the width each; with `-learned` behind it the table begins so and is trained.
 """
 import gzip
 import json
@@ -80,11 +81,12 @@ def set_positions(folder, kind):
     for row in range(rows):
         if kind == "none" or row == 0:
             table += [0.0] * width
-        elif kind == "sin1":
-            table += [0.1 * x for x in sinusoid(row, width)]
-        elif kind == "sin2":
-            y, x = divmod(row - 1, side)
-            table += [0.1 * v for v in sinusoid(y, width // 2) + sinusoid(x, width // 2)]
+            continue
+        y, x = divmod(row - 1, side)
+        vectors = {"sin1": sinusoid(row, width), "sin2": sinusoid(y, width // 2) + sinusoid(x, width // 2),
+                   "cat": sinusoid(row, width // 2) + sinusoid(y, width // 4) + sinusoid(x, width // 4)}
+        vectors["sum"] = [a + b for a, b in zip(vectors["sin1"], vectors["sin2"])]
+        table += [0.1 * v for v in vectors.get(kind, vectors["sin1"])]
     if kind != "random":
         begin, end = entry["data_offsets"]
         data[begin:end] = struct.pack(f"<{len(table)}f", *table)
@@ -203,10 +205,10 @@ def trained(run, options, scratch):
         first[first.index("--evaluation"):first.index("--evaluation") + 2] = []
         call(first, options)
         commands.append(first)
-        set_positions(fresh, positions)
+        set_positions(fresh, positions.replace("-learned", ""))
         for name in ("log.jsonl", "state.safetensors"):
             os.remove(os.path.join(fresh, name))
-        command[2:4] = ["--model", fresh, "--freeze", "position_embeddings"]
+        command[2:4] = ["--model", fresh] + ([] if positions.endswith("-learned") else ["--freeze", "position_embeddings"])
     begin = processor_seconds()
     call(command, options)
     seconds = processor_seconds() - begin

@@ -260,3 +260,12 @@ def budget_of_tokens_row(budget):
 
 table("token-budget", "08-batching-multiresolution-vit.md", ["tokens of a run at most", "runs for 16 pictures", "ms, median of 15", "planned memory, KB"],
       [budget_of_tokens_row(budget) for budget in (256, 512, 1024, 2048, 4096)])
+
+
+# 11: two position codes in one table, added or side by side, and a code that is trained further.
+POSITIONS.update({kind: vits(f"positions-{kind}", positions=kind) for kind in ("sum", "cat", "sin2-learned")})
+DUAL = "a tower with a table and rotary positions whose training `rebus train` can begin"
+table("dual-positions", "11-dual-position-encoding.md", ["positions", "right, % (3 seeds, least to most)", "last training loss"],
+      [position_row("order (1-D sinusoid)", "sin1"), position_row("row and column (2-D sinusoids)", "sin2"), position_row("both, added", "sum"),
+       position_row("both, half the width each", "cat"), position_row("row and column, then trained", "sin2-learned"),
+       position_row("trained from random", "learned"), (["table and rotary"], [missing(DUAL), note("the same")])])
