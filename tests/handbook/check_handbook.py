@@ -79,7 +79,6 @@ def check_citations(name, text, parts, bib):
     keys = set(KEY.findall(text))
     for key in sorted(keys):
         check(key in bib, f"{name}: [@{key}] is not in references.bib")
-    check(len(keys) >= 6, f"{name}: expected six sources or more, found {len(keys)}")
     published = parts.get("What published work found", "")
     for line in published.split("\n"):
         if line.startswith("|") and re.search(r"\d", KEY.sub("", line)) and not re.match(r"^\|[-| :]+\|$", line):
@@ -89,6 +88,10 @@ def check_citations(name, text, parts, bib):
         number = re.search(r"\d\.\d|\d ?%|\d,\d{3}", re.sub(r"\d{4}\.\d{5}", "", item))
         check(not number or KEY.search(item), f"{name}: a published number has no citation: {item[:80]!r}")
     sources = parts.get("Sources", "")
+    cited = set(KEY.findall(text.replace(sources, "")))
+    check(len(cited) >= 6, f"{name}: expected six sources or more cited before \"Sources\", found {len(cited)}")
+    for key in sorted(keys - cited):
+        check(False, f"{name}: Sources: [@{key}] is cited nowhere in the chapter")
     for key in sorted(keys & bib.keys()):
         entry = bib[key]
         line = next((s for s in sources.split("\n- ") if f"[@{key}]" in s), "")
