@@ -52,6 +52,16 @@ static void shuffle(loader *l, int64_t epoch)
 	l->shuffled = epoch;
 }
 
+uint64_t item_bits(const item *it, uint64_t number)
+{
+	return random_bits((uint64_t)it->r->seed, RANDOM_TOKENS, it->draw, number);
+}
+
+double item_unit(const item *it, uint64_t number)
+{
+	return (double)(item_bits(it, number) >> 11) * 0x1p-53;
+}
+
 typedef struct reading {
 	loader *l;
 	int64_t epoch, first;
@@ -68,6 +78,8 @@ static rebus_status read_one(const reading *x, int64_t number, arena *a, item *i
 	arena_init(&pixels, l->m->mem.from, 0);
 	TRY(l->set->get(l->set, number, &pixels, &s, err));
 	it->label = s.label;
+	it->r = l->r;
+	it->draw = l->augments ? (uint64_t)(x->epoch * l->set->count + number) : (uint64_t)number | (uint64_t)1 << 63;
 	if (l->augments && s.pic.pixels)
 		TRY(augment_picture(l->r, (uint64_t)(x->epoch * l->set->count + number), &pixels, &s.pic, err));
 	TRY(rebus_prompt_new(l->m, NULL, &it->prompt, err));

@@ -11,7 +11,12 @@ typedef struct item { /* a sample as its objective wants it */
 	int32_t label;
 	sequence text;        /* count 0: none */
 	int32_t *target;      /* [text.count]: the id that a row is to predict, -1 none */
+	const recipe *r;
+	uint64_t draw;        /* what is drawn for it depends on: the sample and the epoch; in an evaluation the sample alone */
 } item;
+
+uint64_t item_bits(const item *it, uint64_t number); /* of the recipe's seed, the item's draw and number */
+double item_unit(const item *it, uint64_t number);   /* [0, 1) */
 
 typedef struct batch {
 	const item **at; /* [count] */

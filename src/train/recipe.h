@@ -17,7 +17,7 @@ typedef struct recipe {
 	double rate, final_rate, weight_decay, decay_vectors, beta1, beta2, eps, momentum, clip, ema, layer_decay;
 	int64_t lora_rank;
 	double lora_alpha, lora_dropout;
-	double smoothing, dropout, drop_path;
+	double smoothing, dropout, drop_path, mask_ratio, mask_share;
 	double flip, shift, erase;
 } recipe;
 

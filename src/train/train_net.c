@@ -10,7 +10,7 @@ static rebus_status finish(trainer *t, train_net *x, rebus_error *err)
 	node_id seed = 0;
 	int32_t built = graph_count(g);
 	const node *out = graph_node(g, x->out);
-	if (!x->target)
+	if (!x->target && !x->loss)
 		seed = graph_input(g, "seed", out->rows, out->width, &x->seed_at);
 	TRY(parameters_freeze(g, &(freeze_rule){t->r->freeze, t->m->adapter}, err));
 	graph_gradient(g, &x->out, seed ? &seed : NULL, 1);

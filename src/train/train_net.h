@@ -17,6 +17,7 @@ typedef struct train_net {
 	node_id out;         /* what the gradient begins from: a loss [1, 1], or rows that another part gives a gradient for */
 	node_id seen;        /* kept for whoever scores: the logits, or out */
 	node_id features;    /* of a text net: input whose gradient is wanted; 0 none */
+	bool loss;           /* out is one, [1, 1], and needs no seed */
 	slot target, seed_at;
 	float *seed;         /* [rows of out, width], where out is no loss */
 	int32_t forward;     /* steps that are forward */

@@ -104,7 +104,7 @@ done:
 
 static rebus_status pick_objective(trainer *t, rebus_error *err)
 {
-	static const objective *const all[] = {&objective_classify, &objective_contrast, &objective_answer};
+	static const objective *const all[] = {&objective_classify, &objective_contrast, &objective_answer, &objective_restore, &objective_words};
 	rebus_error why = {0};
 	for (size_t i = 0; i < COUNT_OF(all) && !t->goal; i++)
 		if (!strcmp(t->r->objective, all[i]->name) || (!strcmp(t->r->objective, "auto") && !all[i]->check(t, &why)))

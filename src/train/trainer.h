@@ -28,7 +28,7 @@ typedef struct objective {
 	rebus_status (*pass)(trainer *t, const batch *b, double *loss, rebus_error *err);
 	rebus_status (*score)(trainer *t, const batch *b, score *sum, rebus_error *err);
 } objective;
-extern const objective objective_classify, objective_contrast, objective_answer;
+extern const objective objective_classify, objective_contrast, objective_answer, objective_restore, objective_words;
 
 struct trainer {
 	arena mem, step; /* step: released after each pass */

@@ -17,7 +17,7 @@ import torchvision
 
 torch.library.register_fake = _register
 from PIL import Image
-from transformers import AutoProcessor, AutoTokenizer, CLIPModel, LlamaForCausalLM, LlavaForConditionalGeneration, SiglipModel, ViTForImageClassification, ViTImageProcessor
+from transformers import AutoProcessor, AutoTokenizer, BertForMaskedLM, CLIPModel, LlamaForCausalLM, LlavaForConditionalGeneration, SiglipModel, ViTForImageClassification, ViTImageProcessor, ViTMAEForPreTraining
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -37,6 +37,10 @@ RUNS = {
                    "schedule": "cosine"},
     "groups": {"optimiser": "adamw", "rate": 1e-3, "weight-decay": 0.1, "clip": 1, "schedule": "cosine", "groups": [
         {"match": "^classifier", "rate": 1e-2, "decay": 0.3}, {"match": "embeddings", "rate": 0}, {"match": "bias$", "decay": 0.2}, {"match": "classifier", "rate": 1}]},
+    "restore": {"fixture": "vit-mae-train", "objective": "restore", "set": "classify", "optimiser": "adamw", "rate": 1e-3, "weight-decay": 0.1, "clip": 1,
+                "schedule": "cosine", "mask-ratio": 0.6, "seed": 5},
+    "words": {"fixture": "bert-train", "objective": "words", "set": "texts", "optimiser": "adamw", "rate": 1e-3, "weight-decay": 0.1, "clip": 1,
+              "schedule": "cosine", "mask-share": 0.3, "seed": 6},
     "accumulate": {"optimiser": "adamw", "rate": 2e-3, "weight-decay": 0.1, "clip": 0.5, "batch": 2, "accumulate": 2, "schedule": "constant"},
 }
 
@@ -178,6 +182,84 @@ def texts(o):
     return learn(o, m, rows)
 
 
+# ------------------------------------------------------------------------------------------------ what rebus draws
+M64 = (1 << 64) - 1
+
+
+def mix(x):
+    """bits_mix of src/base: splitmix64 (Steele et al. 2014)."""
+    x = (x + 0x9E3779B97F4A7C15) & M64
+    x = ((x ^ x >> 30) * 0xBF58476D1CE4E5B9) & M64
+    x = ((x ^ x >> 27) * 0x94D049BB133111EB) & M64
+    return x ^ x >> 31
+
+
+TOKENS = 3  # RANDOM_TOKENS of src/train/crew.h
+
+
+def bits(seed, draw, number):
+    return mix(mix(mix(mix(seed) ^ TOKENS) ^ draw) ^ number)
+
+
+def unit(seed, draw, number):
+    return (bits(seed, draw, number) >> 11) * 2.0**-53
+
+
+class Steps:
+    """Which step a loss is of: all samples are one batch, so that a step is an epoch."""
+
+    def __init__(self):
+        self.n = -1
+
+    def next(self):
+        self.n += 1
+        return self.n
+
+
+def restored(o, names):
+    m, steps = load(ViTMAEForPreTraining, o["fixture"]), Steps()
+    m.config.mask_ratio = o["mask-ratio"]
+    for p in (m.vit.embeddings.position_embeddings, m.decoder.decoder_pos_embed):
+        p.requires_grad_(False)  # as the classes make them; from_pretrained of transformers 5.23 loses it
+    pixels = ViTImageProcessor.from_pretrained(fixture(o["fixture"]))([picture(f) for f in names], return_tensors="pt")["pixel_values"]
+    patches = (m.config.image_size // m.config.patch_size) ** 2
+
+    def loss():
+        epoch = steps.next()
+        noise = [[(mix(mix(mix(bits(o["seed"], epoch * len(names) + i, 0)) ^ 0) ^ p) >> 40) * 2.0**-24 for p in range(patches)] for i in range(len(names))]
+        return m(pixel_values=pixels, noise=torch.tensor(noise)).loss
+
+    return curve(o, m, loss)
+
+
+def words(o):
+    """BERT's 80, 10, 10; a text of which nothing was drawn has its luckiest word drawn."""
+    m, t, steps = load(BertForMaskedLM, o["fixture"]), AutoTokenizer.from_pretrained(fixture(o["fixture"])), Steps()
+    special = set(t.all_special_ids)
+
+    def loss():
+        epoch, logits, labels = steps.next(), [], []
+        for i, x in enumerate(TEXTS):
+            ids, draw = t(x)["input_ids"], epoch * len(TEXTS) + i
+            plain = [k for k, v in enumerate(ids) if v not in special]
+            best = min(plain, key=lambda k: unit(o["seed"], draw, 3 * k))
+            drawn = [k for k in plain if unit(o["seed"], draw, 3 * k) < o["mask-share"] or k == best]
+            read, label = list(ids), [-100] * len(ids)
+            for k in drawn:
+                label[k], what = ids[k], unit(o["seed"], draw, 3 * k + 1)
+                read[k] = t.mask_token_id if what < 0.8 else int(unit(o["seed"], draw, 3 * k + 2) * m.config.vocab_size) if what < 0.9 else ids[k]
+            logits.append(m(input_ids=torch.tensor([read])).logits[0])
+            labels += label
+        return torch.nn.functional.cross_entropy(torch.cat(logits), torch.tensor(labels), ignore_index=-100)
+
+    return curve(o, m, loss)
+
+
+def run(o, names, labels):
+    kinds = {"classify": lambda: classes(o, names, labels), "contrast": lambda: pairs(o, names), "restore": lambda: restored(o, names), "words": lambda: words(o)}
+    return kinds[o["objective"]]() if o["objective"] in kinds else texts(o) if o["set"] == "texts" else answers(o)
+
+
 def main():
     torch.set_num_threads(1)
     names = ["photo.jpg", "shapes.png", "tall.png", "wide.png"]
@@ -193,7 +275,7 @@ def main():
     out = {"sets": sets, "runs": {}}
     for name, o in RUNS.items():
         o = {"objective": "classify", "fixture": "vit-train", **COMMON, **o}
-        c = classes(o, names, labels) if o["objective"] == "classify" else pairs(o, names) if o["objective"] == "contrast" else texts(o) if o["set"] == "texts" else answers(o)
+        c = run(o, names, labels)
         out["runs"][name] = {"folder": os.path.relpath(fixture(o.pop("fixture")), ROOT), "set": o.pop("set", o["objective"]), "recipe": o, "curve": c}
     with open(os.path.join(HERE, "golden.json"), "w") as f:
         json.dump(out, f, indent=1)
