@@ -15,16 +15,20 @@
  * An element's chain depends on k and depth alone, so any cut gives the same bits. NT with fewer than 8 rows is bound by
  * memory: no packing, dot products that read each row of B once.
  *
- * A^T is copied across its rows for every block of columns, so TN has wide blocks of few rows instead: 384 by up to 196.
+ * TN, a gradient's sum over many rows, has few outputs and long k: about four tasks, their blocks near square so that A^T
+ * and B, which each packs for itself, are read as seldom as can be. A^T is packed as B is, row tiles side by side in a
+ * panel's columns; blocks of k are short enough that both stay in the second-level cache, where the next block's rows are
+ * asked for while this one's are multiplied.
  *
- * A whose rows lie a multiple of 2 KiB apart would fall into a few sets of the first-level cache, and A^T is read across
- * its rows: both are copied, a row tile at a time.
+ * A whose rows lie a multiple of 2 KiB apart would fall into a few sets of the first-level cache: it is copied, a row tile
+ * at a time.
  */
 #include "kernels/attend_inner.h"
 
 #include <string.h>
 
-enum { FEW = 8, BLOCK_ROWS = 336, BLOCK_COLUMNS = 128, TURNED_ROWS = 196, TURNED_COLUMNS = 384, TURNED_TASKS = 6, WANTED_TASKS = 12, PAD = 16 };
+enum { FEW = 8, BLOCK_ROWS = 336, BLOCK_COLUMNS = 128, WANTED_TASKS = 12, PAD = 16 };
+enum { TURNED_LEAST = 48, TURNED_ROWS = 196, TURNED_COLUMNS = 192, TURNED_TASKS = 4, TURNED_DEPTH = 128 }; /* of TN */
 
 typedef struct {
 	int64_t rows, columns, row_blocks, column_blocks;
@@ -39,8 +43,8 @@ static int64_t equal_parts(int64_t n, int64_t parts, int64_t unit)
 static void cut_turned(const inner *in, const gemm_call *g, cut *c)
 {
 	c->columns = equal_parts(g->n, ceil_div(g->n, TURNED_COLUMNS), in->columns);
-	int64_t wanted = ceil_div(TURNED_TASKS, ceil_div(g->n, c->columns));
-	c->rows = int_min(int_max(equal_parts(g->m, wanted, in->rows), 2 * in->rows), TURNED_ROWS / in->rows * in->rows);
+	int64_t wanted = int_min(ceil_div(TURNED_TASKS, ceil_div(g->n, c->columns)), int_max(1, g->m / TURNED_LEAST));
+	c->rows = ceil_div(g->m, int_max(wanted, ceil_div(g->m, TURNED_ROWS)));
 	c->row_blocks = ceil_div(g->m, c->rows);
 }
 
@@ -85,6 +89,17 @@ int64_t gemm_depth(int64_t k, int64_t most)
 	return int_max(16, (ceil_div(k, blocks) + 15) / 16 * 16);
 }
 
+static int64_t depth_most(const inner *in, const gemm_call *g)
+{
+	return g->form == GEMM_TN ? int_min(in->depth, TURNED_DEPTH) : in->depth;
+}
+
+/* Row tiles of A^T side by side in a panel */
+static int64_t tiles_a_panel(const inner *in)
+{
+	return in->columns / in->rows;
+}
+
 /* Of the largest cut any shape up to this one may have, so that it grows with the shape. */
 size_t gemm_cut_scratch(const inner *in, const gemm_call *call)
 {
@@ -95,8 +110,9 @@ size_t gemm_cut_scratch(const inner *in, const gemm_call *call)
 	bool turned = call->form == GEMM_TN;
 	int64_t rows = int_min(call->m, turned ? TURNED_ROWS : BLOCK_ROWS) + 2 * in->rows;
 	int64_t columns = ceil_div(int_min(int_max(call->n, 1), turned ? TURNED_COLUMNS : BLOCK_COLUMNS), in->columns) * in->columns;
-	int64_t depth = int_min(call->k, in->depth);
-	int64_t panels = depth * columns, acc = rows * (columns + PAD), copy = in->rows * (depth + PAD);
+	int64_t depth = int_min(call->k, depth_most(in, call));
+	int64_t panels = depth * columns, acc = rows * (columns + PAD);
+	int64_t copy = turned ? ceil_div(ceil_div(rows, in->rows), tiles_a_panel(in)) * depth * in->columns : in->rows * (depth + PAD);
 	return (size_t)(panels + acc + copy) * sizeof(float) + 3 * 64;
 }
 
@@ -132,26 +148,9 @@ typedef struct {
 	int64_t row_step, k_step;
 } a_tile;
 
-/* A row tile's few values: copies of fixed size, which cost no call. */
-static void copy_short(float *to, const float *from, int64_t n)
-{
-	for (; n >= 8; n -= 8, to += 8, from += 8)
-		memcpy(to, from, 8 * sizeof *to);
-	for (; n >= 2; n -= 2, to += 2, from += 2)
-		memcpy(to, from, 2 * sizeof *to);
-	if (n)
-		*to = *from;
-}
-
 /* The rows [row, row + rows) of A at k0 ... k0 + k - 1, copied where that pays. */
-static a_tile tile_of(const inner *in, const gemm_call *g, int64_t row, int64_t rows, int64_t k0, int64_t k, float *copy)
+static a_tile tile_of(const gemm_call *g, int64_t row, int64_t rows, int64_t k0, int64_t k, float *copy)
 {
-	if (g->form == GEMM_TN) {
-		const float *a = g->a + k0 * g->lda + row;
-		for (int64_t p = 0; p < k; p++)
-			copy_short(copy + p * in->rows, a + p * g->lda, rows);
-		return (a_tile){copy, 1, in->rows};
-	}
 	const float *a = g->a + row * g->lda + k0;
 	if (g->lda % 512 || rows < 2)
 		return (a_tile){a, g->lda, 1};
@@ -171,6 +170,55 @@ static void pack_block(const inner *in, const gemm_call *g, int64_t column, int6
 	}
 }
 
+/* A block of C = A^T B. Its row tiles have as equal numbers of rows as can be, as they lie side by side in panels of A^T. */
+typedef struct {
+	int64_t row, rows, column, n, wide, depth, tiles;
+	float *acc, *panels, *turned;
+} turned_block;
+
+static int64_t tile_begin(const turned_block *t, int64_t tile)
+{
+	return t->rows * tile / t->tiles;
+}
+
+static void pack_turned(const inner *in, const gemm_call *g, const turned_block *t, int64_t k0, int64_t k)
+{
+	float *to = t->turned;
+	for (int64_t i = 0; i < t->tiles; i += tiles_a_panel(in), to += k * in->columns) {
+		int64_t first = tile_begin(t, i), last = tile_begin(t, int_min(t->tiles, i + tiles_a_panel(in)));
+		in->pack_columns(DT_F32, last - first, k, g->a + k0 * g->lda + t->row + first, g->lda, to);
+	}
+}
+
+/* Asks for a share of the next block of k, to be there when it is packed. */
+static void ask_ahead(const inner *in, const gemm_call *g, const turned_block *t, int64_t k0, int64_t tile)
+{
+	int64_t k = int_min(t->depth, g->k - k0), first = k0 + k * tile / t->tiles, rows = k0 + k * (tile + 1) / t->tiles - first;
+	if (k <= 0)
+		return;
+	in->ahead(rows, t->rows * 4, g->a + first * g->lda + t->row, g->lda * 4);
+	in->ahead(rows, t->n * (int64_t)dtype_size(g->b_type), element(g->b, g->b_type, first * g->ldb + t->column), g->ldb * (int64_t)dtype_size(g->b_type));
+}
+
+static void run_turned(const inner *in, const gemm_call *g, const turned_block *t)
+{
+	const int64_t lda = t->wide + PAD, per = tiles_a_panel(in);
+	for (int64_t k0 = 0; k0 < g->k; k0 += t->depth) {
+		int64_t k = int_min(t->depth, g->k - k0);
+		pack_block(in, g, t->column, t->n, k0, k, t->panels);
+		pack_turned(in, g, t, k0, k);
+		for (int64_t i = 0; i < t->tiles; i++) {
+			int64_t row = tile_begin(t, i), rows = tile_begin(t, i + 1) - row;
+			ask_ahead(in, g, t, k0 + k, i);
+			const float *a = t->turned + i / per * k * in->columns + row - tile_begin(t, i / per * per);
+			for (int64_t j = 0; j < t->wide; j += in->columns)
+				in->tile(rows, in->columns, k, a, 1, in->columns, t->panels + j * k, in->columns, t->acc + row * lda + j, lda, k0 > 0);
+		}
+	}
+	for (int64_t i = 0; i < t->rows; i++)
+		finish(in, g, t->row + i, t->column, t->n, t->acc + i * lda);
+}
+
 void gemm_cut_run(const inner *in, const gemm_call *g, int64_t task, void *scratch)
 {
 	if (g->pack) {
@@ -188,17 +236,21 @@ void gemm_cut_run(const inner *in, const gemm_call *g, int64_t task, void *scrat
 		run_few(in, g, column, n, scratch);
 		return;
 	}
-	int64_t wide = ceil_div(n, in->columns) * in->columns, lda = wide + PAD, depth = int_min(g->k, gemm_depth(g->k, in->depth));
+	int64_t wide = ceil_div(n, in->columns) * in->columns, lda = wide + PAD, depth = int_min(g->k, gemm_depth(g->k, depth_most(in, g)));
 	float *acc = scratch, *panels = acc + (row1 - row0) * lda, *copy = panels + depth * wide;
 	if (g->k == 0)
 		memset(acc, 0, (size_t)((row1 - row0) * lda) * sizeof *acc);
+	if (g->form == GEMM_TN) {
+		run_turned(in, g, &(turned_block){row0, row1 - row0, column, n, wide, depth, ceil_div(row1 - row0, in->rows), acc, panels, copy});
+		return;
+	}
 	for (int64_t k0 = 0; k0 == 0 || k0 < g->k; k0 += depth) {
 		int64_t k = int_min(depth, g->k - k0);
 		pack_block(in, g, column, n, k0, k, panels);
 		for (int64_t row = row0; row < row1; row += in->rows) {
 			int64_t rows = int_min(in->rows, row1 - row);
 			float *to = acc + (row - row0) * lda;
-			a_tile a = tile_of(in, g, row, rows, k0, k, copy);
+			a_tile a = tile_of(g, row, rows, k0, k, copy);
 			for (int64_t j = 0; j < wide && k; j += in->columns)
 				in->tile(rows, in->columns, k, a.a, a.row_step, a.k_step, panels + j * k, in->columns, to + j, lda, k0 > 0);
 			for (int64_t i = 0; i < rows && k0 + k >= g->k; i++)
@@ -306,6 +358,11 @@ static void packed_tile_f32(int64_t m, int64_t words, const void *a, int64_t row
 	tile(m, PANEL, words, a, row_step, 1, panel, PANEL, c, ldc, add);
 }
 
+void gemm_ahead_portable(int64_t rows, int64_t bytes, const void *from, int64_t step)
+{
+	(void)rows, (void)bytes, (void)from, (void)step; /* C17 has no way to ask */
+}
+
 const inner inner_portable = {
 	.rows = ROWS,
 	.columns = PANEL,
@@ -314,6 +371,7 @@ const inner inner_portable = {
 	.pack_rows = pack_rows,
 	.pack_columns = pack_columns,
 	.few = gemm_few_portable,
+	.ahead = gemm_ahead_portable,
 	.softmax_tile = softmax_tile_portable,
 	.grad_tile = softmax_grad_portable,
 	.finite = softmax_finite_portable,

@@ -141,6 +141,16 @@ static void packed_tile_f32(int64_t m, int64_t words, const void *a, int64_t row
 	tile(m, COLUMNS, words, a, row_step, 1, panel, COLUMNS, c, ldc, add);
 }
 
+void gemm_ahead_avx2(int64_t rows, int64_t bytes, const void *from, int64_t step)
+{
+	const char *row = from;
+	for (; rows > 0; rows--, row += step) {
+		for (int64_t i = 0; i < bytes; i += 64)
+			_mm_prefetch(row + i, _MM_HINT_T1);
+		_mm_prefetch(row + bytes - 1, _MM_HINT_T1);
+	}
+}
+
 const inner inner_avx2 = {
 	.rows = ROWS,
 	.columns = COLUMNS,
@@ -149,6 +159,7 @@ const inner inner_avx2 = {
 	.pack_rows = pack_rows,
 	.pack_columns = pack_columns,
 	.few = gemm_few_avx2,
+	.ahead = gemm_ahead_avx2,
 	.softmax_tile = attend_softmax_avx2,
 	.grad_tile = attend_grad_avx2,
 	.finite = attend_finite_avx2,

@@ -207,6 +207,7 @@ const inner inner_neon = {
 	.pack_rows = pack_rows,
 	.pack_columns = pack_columns,
 	.few = few,
+	.ahead = gemm_ahead_portable,
 	.softmax_tile = attend_softmax_neon,
 	.grad_tile = softmax_grad_portable,
 	.finite = softmax_finite_portable,

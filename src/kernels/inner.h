@@ -78,6 +78,9 @@ typedef struct {
 	void (*few)(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, dtype type, const void *b, int64_t ldb, float *c,
 	            int64_t ldc);
 
+	/* Asks for memory that will be read soon: rows of `bytes` bytes, `step` bytes apart. Changes nothing. */
+	void (*ahead)(int64_t rows, int64_t bytes, const void *from, int64_t step);
+
 	/* One step of the online softmax over a tile s [rows, TILE]; row i sees columns lo[i] <= j < hi[i] of it, others are not
 	 * read. m, l: the running maximum and sum. Leaves s = exp(s * scale + bias - m), 0 where not seen up to TILE, and in
 	 * alpha the factor for what was summed before: exactly 1 for a row that sees nothing here. */
@@ -108,6 +111,10 @@ void softmax_tile_portable(int64_t rows, float *s, float scale, const float *bia
 void softmax_grad_portable(int64_t rows, float *s, float *dp, float scale, const float *bias, const int32_t *lo,
                            const int32_t *hi, const float *lse, const float *delta);
 bool softmax_finite_portable(int64_t n, const float *x);
+
+/* gemm.c, gemm_avx2.c: inner.ahead */
+void gemm_ahead_portable(int64_t rows, int64_t bytes, const void *from, int64_t step);
+void gemm_ahead_avx2(int64_t rows, int64_t bytes, const void *from, int64_t step);
 
 /* few.c, few_avx2.c, few_avx512.c: inner.few */
 void gemm_few_portable(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, dtype type, const void *b, int64_t ldb, float *c, int64_t ldc);

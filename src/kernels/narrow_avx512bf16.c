@@ -131,6 +131,7 @@ const inner inner_avx512bf16 = {
 	.pack_rows = gemm_pack_rows_avx512,
 	.pack_columns = gemm_pack_columns_avx512,
 	.few = gemm_few_avx512,
+	.ahead = gemm_ahead_avx2,
 	.softmax_tile = attend_softmax_avx512,
 	.grad_tile = attend_grad_avx512,
 	.finite = attend_finite_avx512,
