@@ -7,7 +7,8 @@
  *     views of a node hand theirs to the node they look at, which joins them column by column (graph_concat)
  *     a node used k times gets k - 1 additions
  *
- * Nodes appended by the walk have no gradients themselves.
+ * Nodes appended by the walk have no gradients themselves. What they read of the forward run goes through graph_again, which
+ * gives the node itself or one that computes it once more.
  */
 #include "graph/graph.h"
 
@@ -35,8 +36,11 @@ struct graph {
 	int32_t node_count, node_room, space_count, space_room, slot_count, slot_room;
 	flow **flows, **flow_ends; /* [walk_count + 1] */
 	node_id *gradients;        /* [walk_count + 1] */
-	node_id walk_count;
 	slot draw;
+	node_id *again;            /* [walk_count + 1]: the node made from this one once more, 0 none yet */
+	node_id walk_count, first_mark, last_mark;
+	again_kind how;
+	bool walking;
 };
 
 /* Element 0 of each array stands for "none" and is all zero, so that looking at it is harmless. */
@@ -340,6 +344,50 @@ static bool can_read(graph *g, const node *n, int i)
 		in->name ? in->name : "a parameter");
 }
 
+/* ------------------------------------------------------------------------------------------------ once more */
+void graph_recompute(graph *g, again_kind how)
+{
+	g->how = how;
+}
+
+void graph_mark(graph *g, node_id id)
+{
+	if (id > 0 && id <= g->node_count)
+		g->nodes[id].mark = true;
+}
+
+static bool is_cheap(const op *o)
+{
+	return o == &op_act || o == &op_gate || o == &op_layer_norm || o == &op_rms_norm || o == &op_rotate || o == &op_narrow;
+}
+
+static bool is_kept(const graph *g, node_id id)
+{
+	const node *n = &g->nodes[id];
+	if (n->keep || n->mark || !n->op->forward)
+		return true;
+	return g->how == AGAIN_BLOCKS && id < g->last_mark ? id < g->first_mark : !is_cheap(n->op);
+}
+
+node_id graph_again(graph *g, node_id id)
+{
+	if (!g->walking || id < 1 || id > g->walk_count || g->status)
+		return id;
+	node n = g->nodes[id];
+	if (n.view_of) {
+		node_id of = graph_again(g, n.view_of);
+		return of == n.view_of ? id : graph_view(g, of, n.column, n.width);
+	}
+	if (is_kept(g, id))
+		return id;
+	if (g->again[id])
+		return g->again[id];
+	int count = NODE_INPUTS;
+	while (count > 0 && !n.in[count - 1])
+		count--;
+	return g->again[id] = graph_append(g, n.op, NULL, n.in, count, n.w, &n.a);
+}
+
 node_id graph_append(graph *g, const op *kind, const char *name, const node_id *in, int count, const weight *w, const attr *a)
 {
 	if (g->status)
@@ -352,7 +400,7 @@ node_id graph_append(graph *g, const op *kind, const char *name, const node_id *
 			graph_fail(g, REBUS_SHAPE, "%s: input %d is no node", name ? name : kind->name, i);
 			return 0;
 		}
-		n.in[i] = in[i];
+		n.in[i] = graph_again(g, in[i]);
 		if (in[i] && !can_read(g, &n, i))
 			return 0;
 	}
@@ -482,11 +530,17 @@ void graph_gradient(graph *g, const node_id *out, const node_id *seed, int count
 	g->flows = arena_zero(&g->mem, n, sizeof(flow *));
 	g->flow_ends = arena_zero(&g->mem, n, sizeof(flow *));
 	g->gradients = arena_zero(&g->mem, n, sizeof(node_id));
-	if (!g->flows || !g->flow_ends || !g->gradients) {
+	g->again = arena_zero(&g->mem, n, sizeof(node_id));
+	if (!g->flows || !g->flow_ends || !g->gradients || !g->again) {
 		graph_fail(g, REBUS_MEMORY, "no memory for the graph");
 		return;
 	}
 	g->walk_count = g->node_count;
+	g->walking = true;
+	for (node_id id = g->node_count; id > 0; id--) {
+		g->last_mark = g->nodes[id].mark ? (g->last_mark ? g->last_mark : id) : g->last_mark;
+		g->first_mark = g->nodes[id].mark ? id : g->first_mark;
+	}
 	for (int i = 0; i < count && !g->status; i++) {
 		node_id d = seed ? seed[i] : 0;
 		graph_flow(g, out[i], d ? d : constant_like(g, out[i], g->nodes[out[i]].width, 1));
@@ -501,6 +555,7 @@ void graph_gradient(graph *g, const node_id *out, const node_id *seed, int count
 		if (g->nodes[id].op->gradient)
 			g->nodes[id].op->gradient(g, id, d);
 	}
+	g->walking = false;
 }
 
 node_id graph_gradient_of(const graph *g, node_id id)

@@ -73,7 +73,7 @@ typedef struct node {
 	node_id lse; /* attention: where it keeps its log-sum, once a gradient wants it */
 	const weight *w;
 	attr a;
-	bool keep, needs_grad, frozen;
+	bool keep, needs_grad, frozen, mark;
 } node;
 
 typedef struct cost {
@@ -158,6 +158,9 @@ node_id graph_unit(graph *g, const char *name, node_id x);                      
 node_id graph_cosine(graph *g, const char *name, node_id x, const weight *scale, int32_t head_dim, float most);
 node_id graph_concat(graph *g, const char *name, const node_id *in, int count);                  /* columns side by side */
 node_id graph_move(graph *g, const char *name, const node_id *in, int count, space_id out, slot map);
+/* The rows that a map of one source each selects of x, and what is above x computed for those alone, as far as it works on each
+ * row by itself and nobody else reads it (early.c). */
+node_id graph_move_early(graph *g, const char *name, node_id x, space_id out, slot map);
 node_id graph_rotate(graph *g, const char *name, node_id x, node_id cos_sin, int32_t head_dim, int pairing);
 /* Rows that stay between runs; where: a column of width 1, the cache row of each, no two the same in one run. */
 node_id graph_cache(graph *g, const char *name, node_id rows, space_id cache, slot where);
@@ -174,6 +177,17 @@ node_id graph_cross_entropy_smooth(graph *g, const char *name, node_id x, slot t
  */
 node_id graph_pixel_error(graph *g, const char *name, node_id x, node_id patches, slot dropped, int32_t channels, bool normed, node_id *rows);
 node_id graph_column_sum(graph *g, const char *name, node_id x);                                 /* [1, width] */
+
+/*
+ * What the gradient reads of the forward run is kept until then, or computed once more, from what was kept, where it is needed.
+ *   AGAIN_CHEAP   activations, gates, norms and rotations are computed once more: they cost little beside a product
+ *   AGAIN_BLOCKS  everything between the marked nodes (Chen et al. 2016, arXiv 1604.06174); without marks as AGAIN_CHEAP
+ * The kernels and what they read are the same, so the bits are.
+ */
+typedef enum { AGAIN_CHEAP, AGAIN_BLOCKS } again_kind;
+void graph_recompute(graph *g, again_kind how);
+void graph_mark(graph *g, node_id id);          /* a block ends here: its rows are kept */
+node_id graph_again(graph *g, node_id id);      /* for gradients: the node that has a forward node's rows while they are computed */
 
 /*
  * Appends the nodes that compute dL/d(every node that needs it), where dL/d out[i] = seed[i] (a node of out[i]'s shape;

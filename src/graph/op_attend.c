@@ -109,10 +109,11 @@ static void attend_gradient(graph *g, node_id self, node_id d)
 	node n = *graph_node(g, self);
 	if (!graph_needs(g, self))
 		return;
-	attr a = {.of = self};
-	if (!n.lse)
-		graph_set_lse(g, self, graph_append(g, &op_attend_lse, NULL, NULL, 0, NULL, &a));
-	node_id delta = graph_append(g, &op_attend_delta, NULL, (node_id[]){d, self}, 2, NULL, &a);
+	node_id now = graph_again(g, self);
+	attr a = {.of = now};
+	if (!graph_node(g, now)->lse)
+		graph_set_lse(g, now, graph_append(g, &op_attend_lse, NULL, NULL, 0, NULL, &a));
+	node_id delta = graph_append(g, &op_attend_delta, NULL, (node_id[]){d, now}, 2, NULL, &a);
 	node_id in[6] = {n.in[0], n.in[1], n.in[2], n.in[3], delta, d};
 	if (graph_needs(g, n.in[0]))
 		graph_flow(g, n.in[0], graph_append(g, &op_attend_dq, NULL, in, 6, NULL, &a));

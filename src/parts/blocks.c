@@ -254,6 +254,8 @@ node_id part_pick(net *n, const char *name, node_id x)
 {
 	if (!n->pick)
 		n->pick = graph_slot_map(n->g, "pick", n->picked, 1, false);
+	if (n->wants.train)
+		return graph_move_early(n->g, name, x, n->picked, n->pick);
 	return graph_move(n->g, name, &x, 1, n->picked, n->pick);
 }
 

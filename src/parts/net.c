@@ -103,6 +103,8 @@ void net_see_grid(net *n, const char *name, node_id id, int32_t stage)
 
 void net_see_hidden(net *n, const char *prefix, int64_t layer, node_id id)
 {
+	if (n->wants.train)
+		graph_mark(n->g, id);
 	if (n->wants.hidden)
 		net_see(n, graph_text(n->g, "%shidden_states.%lld", prefix, (long long)layer), id, OUTPUT_ROWS, false);
 }

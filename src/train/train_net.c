@@ -13,17 +13,18 @@ static rebus_status finish(trainer *t, train_net *x, rebus_error *err)
 	if (!x->target && !x->loss)
 		seed = graph_input(g, "seed", out->rows, out->width, &x->seed_at);
 	TRY(parameters_freeze(g, &(freeze_rule){t->r->freeze, t->m->adapter}, err));
-	graph_gradient(g, &x->out, seed ? &seed : NULL, 1);
-	TRY(graph_check(g, err));
 	for (int32_t i = 0; i < x->n.output_count; i++)
 		graph_unkeep(g, x->n.outputs[i].node);
+	graph_keep(g, x->out);
+	graph_keep(g, x->seen);
+	graph_recompute(g, t->r->checkpoint ? AGAIN_BLOCKS : AGAIN_CHEAP);
+	graph_gradient(g, &x->out, seed ? &seed : NULL, 1);
+	TRY(graph_check(g, err));
 	for (node_id id = 1; id <= built; id++)
 		if (graph_node(g, id)->op == &op_param)
 			graph_keep(g, graph_gradient_of(g, id));
 	if (x->features)
 		graph_keep(g, graph_gradient_of(g, x->features));
-	graph_keep(g, x->out);
-	graph_keep(g, x->seen);
 	if (!x->counted)
 		TRY(parameters_add(&t->list, &t->mem, &x->n, &x->p, &x->ran, err));
 	x->counted = true;

@@ -168,6 +168,21 @@ def killed_and_resumed(w):
 
 
 @test
+def computed_again(w):
+    """Keeping only what enters a block: the same bits in less memory."""
+    o = dict(init=INIT, data=w.idx("train", 256), batch=256, steps=3, log_every=1, rate=1e-3, smoothing=0.1)
+    peak = {}
+    for out, more in (("kept", {}), ("again", dict(checkpoint=1))):
+        p = subprocess.Popen(w.command(out=w.path(out), **o, **more), stdout=subprocess.DEVNULL)
+        _, code, used = os.wait4(p.pid, 0)
+        p.returncode = code
+        check(code == 0, f"exit code {code}")
+        peak[out] = used.ru_maxrss
+    same_files(w, "kept", "again")
+    check(peak["again"] < 0.7 * peak["kept"], f"{peak['again']} KiB, {peak['kept']} KiB without")
+
+
+@test
 def stopped_and_resumed(w):
     o = dict(OPTIONS, data=w.idx("train", 50), steps=2000)
     p = subprocess.Popen(w.command(out=w.path("stopped"), **o), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
