@@ -40,6 +40,7 @@ struct graph {
 	node_id *again;            /* [walk_count + 1]: the node made from this one once more, 0 none yet */
 	node_id walk_count, first_mark, last_mark;
 	again_kind how;
+	precision products;
 	bool walking;
 };
 
@@ -348,6 +349,16 @@ static bool can_read(graph *g, const node *n, int i)
 void graph_recompute(graph *g, again_kind how)
 {
 	g->how = how;
+}
+
+void graph_round(graph *g, precision as)
+{
+	g->products = as;
+}
+
+precision graph_rounds(const graph *g)
+{
+	return g->products;
 }
 
 void graph_mark(graph *g, node_id id)

@@ -184,6 +184,8 @@ node_id graph_column_sum(graph *g, const char *name, node_id x);                
  *   AGAIN_BLOCKS  everything between the marked nodes (Chen et al. 2016, arXiv 1604.06174); without marks as AGAIN_CHEAP
  * The kernels and what they read are the same, so the bits are.
  */
+void graph_round(graph *g, precision as);       /* products, forward and backward, and the forward of attention: F32 or BF16 */
+precision graph_rounds(const graph *g);
 typedef enum { AGAIN_CHEAP, AGAIN_BLOCKS } again_kind;
 void graph_recompute(graph *g, again_kind how);
 void graph_mark(graph *g, node_id id);          /* a block ends here: its rows are kept */

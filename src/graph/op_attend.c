@@ -69,7 +69,8 @@ static int64_t attend_tasks(const step *s)
 static void attend_forward(const step *s, int64_t task, void *scratch)
 {
 	attend_call c = call_of(s, s->n);
-	c.products = packs_precision(graph_packs(plan_graph(s->plan))) == PRECISION_F32 ? DT_F32 : DT_BF16;
+	const graph *g = plan_graph(s->plan);
+	c.products = packs_precision(graph_packs(g)) == PRECISION_F32 && graph_rounds(g) == PRECISION_F32 ? DT_F32 : DT_BF16;
 	c.out = s->out;
 	c.ldo = s->ldo;
 	c.lse = s->lse;

@@ -8,6 +8,7 @@
  *              other, so that every element stays one chain
  *   linear_dw  in: dy, x -> [out, in], all parts at once
  *
+ * graph_round makes all three round their factors to bf16 on the way.
  * Where the graph has packs, W is read from there; in bf16 and int8 x is a narrow node (op_narrow.c), made by graph_linear. So it is
  * where W lies in blocks, which are multiplied as they lie.
  *
@@ -15,13 +16,20 @@
  */
 #include "graph/graph.h"
 
+/* Weights of other types than f32 are frozen: they are read as they are. */
+static precision products(const graph *g, dtype type)
+{
+	return type == DT_F32 ? graph_rounds(g) : PRECISION_F32;
+}
+
 static gemm_call call_forward(const step *s, int part, int64_t column)
 {
 	const weight *w = s->n->w;
 	const matrix *m = &w->part[part];
 	return (gemm_call){.form = GEMM_NT, .m = s->rows, .n = m->out, .k = m->in, .a = s->in[0], .lda = s->ld[0], .b = m->data, .ldb = m->in,
 		.b_type = m->type, .c = s->out + column, .ldc = s->ldo, .bias = w->bias[part], .act = s->act,
-		.residual = s->residual ? s->residual + column : NULL, .ldr = s->ldr, .pack = s->pack[part]};
+		.residual = s->residual ? s->residual + column : NULL, .ldr = s->ldr, .pack = s->pack[part],
+		.products = products(plan_graph(s->plan), m->type)};
 }
 
 /* of x as the weight sees it */
@@ -76,7 +84,8 @@ static size_t linear_scratch(const graph *g, const node *n, const kernels *k)
 	size_t most = 0;
 	pack_set *ready = graph_packs(g);
 	for (int p = 0; p < n->w->parts; p++) {
-		gemm_call c = {.form = GEMM_NT, .m = graph_space_info(g, n->rows)->max, .n = n->w->part[p].out, .k = n->w->part[p].in, .b_type = n->w->part[p].type};
+		gemm_call c = {.form = GEMM_NT, .m = graph_space_info(g, n->rows)->max, .n = n->w->part[p].out, .k = n->w->part[p].in, .b_type = n->w->part[p].type,
+			.products = products(g, n->w->part[p].type)};
 		size_t size = packs_precision(ready) == PRECISION_F32 ? k->gemm_scratch(&c) : 0;
 		most = size > most ? size : most;
 		if (!ready)
@@ -159,7 +168,8 @@ static gemm_call call_dx(const step *s)
 		column += w->part[p].out;
 	const matrix *m = &w->part[s->n->a.part];
 	return (gemm_call){.form = GEMM_NN, .m = s->rows, .n = m->in, .k = m->out, .a = s->in[0] + column, .lda = s->ld[0], .b = m->data, .ldb = m->in,
-		.b_type = m->type, .c = s->out, .ldc = s->ldo, .residual = s->in[2], .ldr = s->ld[2]};
+		.b_type = m->type, .c = s->out, .ldc = s->ldo, .residual = s->in[2], .ldr = s->ld[2],
+		.products = products(plan_graph(s->plan), m->type)};
 }
 
 static bool dx_shape(graph *g, node *n)
@@ -184,7 +194,8 @@ static void dx_forward(const step *s, int64_t task, void *scratch)
 static size_t dx_scratch(const graph *g, const node *n, const kernels *k)
 {
 	const matrix *m = &n->w->part[n->a.part];
-	gemm_call c = {.form = GEMM_NN, .m = graph_space_info(g, n->rows)->max, .n = m->in, .k = m->out, .b_type = m->type};
+	gemm_call c = {.form = GEMM_NN, .m = graph_space_info(g, n->rows)->max, .n = m->in, .k = m->out, .b_type = m->type,
+		.products = products(g, m->type)};
 	return k->gemm_scratch(&c);
 }
 
@@ -202,7 +213,7 @@ const op op_linear_dx = {
 static gemm_call call_dw(const step *s)
 {
 	return (gemm_call){.form = GEMM_TN, .m = s->n->w->out, .n = s->n->w->in, .k = s->in_rows[0], .a = s->in[0], .lda = s->ld[0], .b = s->in[1],
-		.ldb = s->ld[1], .b_type = DT_F32, .c = s->out, .ldc = s->ldo};
+		.ldb = s->ld[1], .b_type = DT_F32, .c = s->out, .ldc = s->ldo, .products = graph_rounds(plan_graph(s->plan))};
 }
 
 static bool dw_shape(graph *g, node *n)
@@ -226,7 +237,7 @@ static void dw_forward(const step *s, int64_t task, void *scratch)
 
 static size_t dw_scratch(const graph *g, const node *n, const kernels *k)
 {
-	gemm_call c = {.form = GEMM_TN, .m = n->w->out, .n = n->w->in, .k = graph_rows_max(g, n->in[0]), .b_type = DT_F32};
+	gemm_call c = {.form = GEMM_TN, .m = n->w->out, .n = n->w->in, .k = graph_rows_max(g, n->in[0]), .b_type = DT_F32, .products = graph_rounds(g)};
 	return k->gemm_scratch(&c);
 }
 

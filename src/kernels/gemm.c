@@ -77,6 +77,8 @@ int64_t gemm_cut_tasks(const inner *in, const gemm_call *call)
 		return gemm_packed_tasks(in, call);
 	if (dtype_block(call->b_type) > 1)
 		return gemm_quant_tasks(in, call);
+	if (call->products == PRECISION_BF16)
+		return gemm_rounded_tasks(in, call);
 	cut c = cut_of(in, call);
 	return c.row_blocks * c.column_blocks;
 }
@@ -107,6 +109,8 @@ size_t gemm_cut_scratch(const inner *in, const gemm_call *call)
 		return gemm_packed_scratch(in, call);
 	if (dtype_block(call->b_type) > 1)
 		return gemm_quant_scratch(in, call);
+	if (call->products == PRECISION_BF16)
+		return gemm_rounded_scratch(in, call);
 	bool turned = call->form == GEMM_TN;
 	int64_t rows = int_min(call->m, turned ? TURNED_ROWS : BLOCK_ROWS) + 2 * in->rows;
 	int64_t columns = ceil_div(int_min(int_max(call->n, 1), turned ? TURNED_COLUMNS : BLOCK_COLUMNS), in->columns) * in->columns;
@@ -227,6 +231,10 @@ void gemm_cut_run(const inner *in, const gemm_call *g, int64_t task, void *scrat
 	}
 	if (dtype_block(g->b_type) > 1) {
 		gemm_quant_run(in, g, task, scratch);
+		return;
+	}
+	if (g->products == PRECISION_BF16) {
+		gemm_rounded_run(in, g, task, scratch);
 		return;
 	}
 	cut c = cut_of(in, g);
@@ -372,6 +380,9 @@ const inner inner_portable = {
 	.pack_columns = pack_columns,
 	.few = gemm_few_portable,
 	.ahead = gemm_ahead_portable,
+	.pairs_rows = pairs_rows_portable,
+	.pairs_columns = pairs_columns_portable,
+	.pairs_turned = pairs_turned_portable,
 	.softmax_tile = softmax_tile_portable,
 	.grad_tile = softmax_grad_portable,
 	.finite = softmax_finite_portable,

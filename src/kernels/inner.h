@@ -81,6 +81,12 @@ typedef struct {
 	/* Asks for memory that will be read soon: rows of `bytes` bytes, `step` bytes apart. Changes nothing. */
 	void (*ahead)(int64_t rows, int64_t bytes, const void *from, int64_t step);
 
+	/* Values of f32 as words of two bfloat16 that follow each other in k, 0 beyond k and n: pairs_rows from b [n, k] and pairs_columns
+	 * from b [k, n] to a panel [words][columns]; pairs_turned from a [k, m] to rows [m][ldto words], up to 15 words more written */
+	void (*pairs_rows)(int64_t n, int64_t k, const float *b, int64_t ldb, uint32_t *panel, int64_t columns);
+	void (*pairs_columns)(int64_t n, int64_t k, const float *b, int64_t ldb, uint32_t *panel, int64_t columns);
+	void (*pairs_turned)(int64_t m, int64_t k, const float *a, int64_t lda, uint32_t *to, int64_t ldto);
+
 	/* One step of the online softmax over a tile s [rows, TILE]; row i sees columns lo[i] <= j < hi[i] of it, others are not
 	 * read. m, l: the running maximum and sum. Leaves s = exp(s * scale + bias - m), 0 where not seen up to TILE, and in
 	 * alpha the factor for what was summed before: exactly 1 for a row that sees nothing here. */
@@ -152,6 +158,17 @@ int64_t gemm_cut_tasks(const inner *in, const gemm_call *call);
 size_t gemm_cut_scratch(const inner *in, const gemm_call *call);
 void gemm_cut_run(const inner *in, const gemm_call *call, int64_t task, void *scratch);
 int64_t gemm_depth(int64_t k, int64_t most); /* words of a block of k: blocks as equal as can be */
+
+/* gemm_rounded.c, gemm_rounded_avx512bf16.c */
+int64_t gemm_rounded_tasks(const inner *in, const gemm_call *call);
+size_t gemm_rounded_scratch(const inner *in, const gemm_call *call);
+void gemm_rounded_run(const inner *in, const gemm_call *call, int64_t task, void *scratch);
+void pairs_rows_portable(int64_t n, int64_t k, const float *b, int64_t ldb, uint32_t *panel, int64_t columns);
+void pairs_columns_portable(int64_t n, int64_t k, const float *b, int64_t ldb, uint32_t *panel, int64_t columns);
+void pairs_turned_portable(int64_t m, int64_t k, const float *a, int64_t lda, uint32_t *to, int64_t ldto);
+void pairs_rows_avx512bf16(int64_t n, int64_t k, const float *b, int64_t ldb, uint32_t *panel, int64_t columns);
+void pairs_columns_avx512bf16(int64_t n, int64_t k, const float *b, int64_t ldb, uint32_t *panel, int64_t columns);
+void pairs_turned_avx512bf16(int64_t m, int64_t k, const float *a, int64_t lda, uint32_t *to, int64_t ldto);
 
 /* gemm_packed.c */
 int64_t gemm_packed_tasks(const inner *in, const gemm_call *call);

@@ -131,6 +131,8 @@ typedef struct gemm_pack {
  *   TN  C[m, n] = A[k, m]^T B[k, n]    dW = dy^T x
  * then C = act(C + bias) + residual. residual may be c itself. k == 0 gives the epilogue of 0.
  *
+ * Products of BF16 without a pack have one chain for every m, over pairs, cut at multiples of a depth that k gives.
+ *
  * With a pack (NT only) b is not read, and what is said holds for every m, 1 to 7 too. BF16 and INT8 packs: a points to
  * narrow rows and lda counts their words. A word is then what a value is above: chains over pairs of products for BF16; an
  * INT8 sum is exact, and C = act(scale of the row * scale of the column * sum + bias) + residual.
@@ -151,6 +153,7 @@ typedef struct {
 	const float *residual; /* [m, ldr] or NULL */
 	int64_t ldr;
 	const gemm_pack *pack; /* B made ready, or NULL */
+	precision products;    /* without a pack, B of f32: BF16 rounds both factors on the fly; else F32 */
 } gemm_call;
 
 /* One attention over a layout. q [q rows, heads * head_dim], k [kv rows, kv_heads * head_dim], v [kv rows, kv_heads * v_dim],

@@ -45,6 +45,8 @@ static const recipe_option options[] = {
 	TEXT_OPTION("adapter", adapter, "folder of an adapter in PEFT's form to train further, instead of lora", ""),
 	TEXT_OPTION("merge", merge, "folder to write the model to with the adapter folded into its weights; OUT has the adapter alone", ""),
 	CHOICE_OPTION("keep", keep, "last|best", "which weights are written: the last ones, or those of the best evaluation", ""),
+	CHOICE_OPTION("precision", precision, "f32|bf16",
+		"what factors of products are rounded to, forward and backward; sums, weights and the optimiser's moments stay f32", "arXiv 1905.12322"),
 	WHOLE_OPTION("epochs", epochs, 1, 1e6, 10, "passes over the training set", ""),
 	WHOLE_OPTION("steps", steps, 0, 1e12, 0, "steps in all instead of epochs; 0: by epochs", ""),
 	WHOLE_OPTION("batch", batch, 1, 65536, 64, "samples a step runs packed in one pass", ""),
@@ -112,6 +114,7 @@ void recipe_defaults(recipe *r)
 	r->schedule = "cosine";
 	r->keep = "last";
 	r->lora_root = "no";
+	r->precision = "f32";
 }
 
 static const recipe_option *find(const char *name)

@@ -11,7 +11,7 @@
 #include "files/json.h"
 
 typedef struct recipe {
-	const char *model, *init, *data, *evaluation, *out, *objective, *optimiser, *schedule, *freeze, *keep;
+	const char *model, *init, *data, *evaluation, *out, *objective, *optimiser, *schedule, *freeze, *keep, *precision;
 	const char *adapter, *lora, *lora_whole, *lora_root, *merge, *groups;
 	int64_t epochs, steps, batch, accumulate, warmup, evaluate_every, save_every, log_every, seed, layer_stats, patience, checkpoint;
 	double rate, final_rate, weight_decay, decay_vectors, beta1, beta2, eps, momentum, clip, ema, layer_decay;

@@ -8,6 +8,7 @@ static rebus_status finish(trainer *t, train_net *x, rebus_error *err)
 	graph *g = x->n.g;
 	rebus_status status;
 	node_id seed = 0;
+	precision as = PRECISION_F32;
 	int32_t built = graph_count(g);
 	const node *out = graph_node(g, x->out);
 	if (!x->target && !x->loss)
@@ -17,6 +18,8 @@ static rebus_status finish(trainer *t, train_net *x, rebus_error *err)
 		graph_unkeep(g, x->n.outputs[i].node);
 	graph_keep(g, x->out);
 	graph_keep(g, x->seen);
+	precision_parse(t->r->precision, &as);
+	graph_round(g, as);
 	graph_recompute(g, t->r->checkpoint ? AGAIN_BLOCKS : AGAIN_CHEAP);
 	graph_gradient(g, &x->out, seed ? &seed : NULL, 1);
 	TRY(graph_check(g, err));

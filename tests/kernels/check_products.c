@@ -17,6 +17,7 @@ typedef struct {
 	bool bias, strided, extreme;
 	act_kind act;
 	int residual; /* 0 none, 1 apart, 2 c itself */
+	bool rounded; /* factors are bfloat16 already, and rounded again on the way */
 } shape;
 
 typedef struct {
@@ -84,6 +85,16 @@ static problem make(const shape *s)
 	} else if (s->residual == 1) {
 		p.c_before = check_matrix(s->m, s->n, s->n + pad);
 	}
+	for (int64_t r = 0; r < a_rows && s->rounded; r++)
+		for (int64_t c = 0; c < a_width; c++)
+			p.a.at[r * p.a.ld + c] = dtype_bfloat(dtype_to_bfloat(p.a.at[r * p.a.ld + c]));
+	for (int64_t r = 0; r < p.b_rows && s->rounded; r++)
+		for (int64_t c = 0; c < p.b_width; c++) {
+			float x;
+			memcpy(&x, p.b + (r * ldb + c) * 4, 4);
+			x = dtype_bfloat(dtype_to_bfloat(x));
+			memcpy(p.b + (r * ldb + c) * 4, &x, 4);
+		}
 	p.bias = s->bias ? check_floats(s->n) : NULL;
 	p.call = (gemm_call){
 		.form = s->form,
@@ -103,6 +114,7 @@ static problem make(const shape *s)
 		            : s->residual    ? p.c_before.at
 		                             : NULL,
 		.ldr = s->residual == 2 ? ldc : p.c_before.ld,
+		.products = s->rounded ? PRECISION_BF16 : PRECISION_F32,
 	};
 	return p;
 }
@@ -211,17 +223,32 @@ static void check_gemm(const kernels *k)
 			}
 }
 
+/* Factors that are bfloat16 already: what is left is the sum's own error. Odd k, tails, blocks of k. */
+static void check_gemm_rounded(const kernels *k)
+{
+	static const int64_t depths[] = {0, 1, 2, 3, 31, 32, 33, 64, 255, 300, 1023, 1024, 1025, 2101};
+	for (int form = 0; form < 3; form++)
+		for (size_t i = 0; i < COUNT_OF(depths); i++)
+			for (int turn = 0; turn < 4; turn++) {
+				shape s = {.form = (gemm_form)form, .type = DT_F32, .m = check_between(1, turn == 3 ? 420 : 40), .n = check_between(1, turn == 2 ? 420 : 80),
+					.k = depths[i], .rounded = true, .strided = turn % 2, .bias = turn % 2, .act = turn == 1 ? ACT_GELU : ACT_NONE, .residual = turn % 3};
+				one(k, &s);
+			}
+}
+
 /* The bits of a row must not depend on the other rows, nor a column's on the other columns, nor on the order of tasks. */
 static void check_gemm_bits(const kernels *k)
 {
 	static const int64_t sizes[][3] = {{40, 130, 700}, {61, 70, 512}, {380, 40, 90}, {29, 200, 33}, {29, 100, 1024}};
 	for (int form = 0; form < 3; form++)
-		for (size_t i = 0; i < COUNT_OF(sizes); i++)
+		for (size_t i = 0; i < 2 * COUNT_OF(sizes); i++)
 			for (int64_t rows = 8; rows <= 20; rows += 5) {
+				const int64_t *size = sizes[i / 2];
 				shape s = {.form = (gemm_form)form,
-				           .m = sizes[i][0],
-				           .n = sizes[i][1],
-				           .k = sizes[i][2],
+				           .rounded = i % 2,
+				           .m = size[0],
+				           .n = size[1],
+				           .k = size[2],
 				           .bias = true,
 				           .act = ACT_GELU,
 				           .residual = 1};
@@ -319,6 +346,7 @@ static void bench_gemm(const kernels *k)
 
 const check_entry check_products[] = {
 	{"gemm", check_gemm, bench_gemm},
+	{"gemm_rounded", check_gemm_rounded, NULL},
 	{"gemm_bits", check_gemm_bits, NULL},
 	{NULL, NULL, NULL},
 };

@@ -99,6 +99,23 @@ def curves(w):
                 check(abs(g[key] - want[key]) <= bound * max(abs(want[key]), 1e-3), f"{name}: step {g['step']}: {key} {g[key]}, expected {want[key]}")
 
 
+@test
+def in_bf16(w):
+    """Products of bfloat16 cost a curve no more than their rounding; any number of threads gives the same bits."""
+    with open(os.path.join(HERE, "golden.json")) as f:
+        golden = json.load(f)
+    run = golden["runs"][next(iter(golden["runs"]))]
+    lines = [json.dumps({**x, "image": os.path.join(PICTURES, x["image"])}) for x in golden["sets"][run["set"]]]
+    data = w.write("set.jsonl", ("\n".join(lines) + "\n").encode())
+    o = {k.replace("-", "_"): v for k, v in run["recipe"].items()}
+    for out, threads in (("bf16", 1), ("bf16-3", 3)):
+        w.train(model=os.path.join(ROOT, run["folder"]), data=data, out=w.path(out), precision="bf16", threads=threads, **o)
+    same_files(w, "bf16", "bf16-3")
+    got = w.log("bf16")
+    far = max(abs(g["loss"] - want["loss"]) / want["loss"] for g, want in zip(got, run["curve"]))
+    check(1e-7 < far < 1e-2, f"losses are {far:.2g} from those of f32")
+
+
 # ------------------------------------------------------------------------------------------------ learning
 @test
 def learns_and_reads_back(w):
@@ -170,7 +187,7 @@ def killed_and_resumed(w):
 @test
 def computed_again(w):
     """Keeping only what enters a block: the same bits in less memory."""
-    o = dict(init=INIT, data=w.idx("train", 256), batch=256, steps=3, log_every=1, rate=1e-3, smoothing=0.1)
+    o = dict(init=INIT, data=w.idx("train", 256), batch=256, steps=2, log_every=1, rate=1e-3, smoothing=0.1)
     peak = {}
     for out, more in (("kept", {}), ("again", dict(checkpoint=1))):
         p = subprocess.Popen(w.command(out=w.path(out), **o, **more), stdout=subprocess.DEVNULL)
