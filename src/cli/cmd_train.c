@@ -10,6 +10,8 @@ typedef struct watch {
 	const cli_request *r;
 	cli_progress bar;
 	char what[64];
+	double before, first, fastest; /* seconds at the step before; after the first step; of the fastest step */
+	int64_t steps; /* of this call */
 	bool begun;
 } watch;
 
@@ -23,6 +25,12 @@ static void on_step(void *user, const rebus_train_state *s)
 {
 	watch *w = user;
 	char line[512];
+	double took = s->seconds - w->before;
+	if (w->steps++)
+		w->fastest = w->steps == 2 || took < w->fastest ? took : w->fastest;
+	else
+		w->first = s->seconds;
+	w->before = s->seconds;
 	if (w->r->quiet)
 		return;
 	if (!w->begun) {
@@ -68,8 +76,9 @@ static rebus_status run(const cli_request *r, rebus_error *err)
 	if (status)
 		goto done;
 	if (r->json)
-		cli_print(&out, "{\"steps\": %lld, \"loss\": %.9g, \"score\": %.9g, \"best\": %.9g, \"best_at\": %lld, \"skipped\": %lld}\n", (long long)s.step, s.loss,
-			s.score, s.best, (long long)s.best_at, (long long)s.skipped);
+		cli_print(&out, "{\"steps\": %lld, \"loss\": %.9g, \"score\": %.9g, \"best\": %.9g, \"best_at\": %lld, \"skipped\": %lld, "
+			"\"seconds_a_step\": %.4g, \"fastest_step\": %.4g}\n", (long long)s.step, s.loss,
+			s.score, s.best, (long long)s.best_at, (long long)s.skipped, w.steps > 1 ? (w.before - w.first) / (double)(w.steps - 1) : 0, w.fastest);
 	else
 		cli_print(&out, "%lld steps, loss %.4f\n", (long long)s.step, s.loss);
 	if (!r->json && s.best_at)

@@ -369,7 +369,8 @@ void graph_mark(graph *g, node_id id)
 
 static bool is_cheap(const op *o)
 {
-	return o == &op_act || o == &op_gate || o == &op_layer_norm || o == &op_rms_norm || o == &op_rotate || o == &op_narrow;
+	return o == &op_act || o == &op_gate || o == &op_layer_norm || o == &op_rms_norm || o == &op_rotate || o == &op_narrow ||
+		o == &op_dropout;
 }
 
 static bool is_kept(const graph *g, node_id id)

@@ -23,7 +23,8 @@ INLINE __m512 along(const float *x, int64_t left)
 /* 16 columns of two rows; the second may be missing */
 INLINE __m512 down(const float *x, int64_t ld, int64_t rows, __mmask16 mask)
 {
-	const __m512i turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+	const __m512i turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
+	                                        22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
 	__m512 low = rows > 0 ? _mm512_maskz_loadu_ps(mask, x) : _mm512_setzero_ps();
 	__m512 high = rows > 1 ? _mm512_maskz_loadu_ps(mask, x + ld) : _mm512_setzero_ps();
 	return _mm512_castsi512_ps(_mm512_permutexvar_epi16(turns, (__m512i)_mm512_cvtne2ps_pbh(high, low)));

@@ -24,7 +24,8 @@
 static const recipe_option options[] = {
 	TEXT_OPTION("model", model, "checkpoint folder to train further", ""),
 	TEXT_OPTION("init", init, "folder with config.json (and the files beside weights) to train from new weights", ""),
-	TEXT_OPTION("data", data, "training set: idx:IMAGES,LABELS, or a folder of folders, one a class, or FILE.jsonl", ""),
+	TEXT_OPTION("data", data,
+		"training set: idx:IMAGES,LABELS, or a folder of folders, one a class, or FILE.jsonl, FILE.csv, FILE.tar", ""),
 	TEXT_OPTION("evaluation", evaluation, "held-out set, in the same forms", ""),
 	TEXT_OPTION("out", out, "folder to write: the model, its state and log.jsonl", ""),
 	CHOICE_OPTION("objective", objective, "auto|classify|contrast|answer|restore|words",

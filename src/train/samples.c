@@ -1,6 +1,7 @@
 /* samples.c - see samples.h. */
 #include "train/samples.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 rebus_status samples_get_file(const samples *s, int64_t i, arena *a, sample *out, rebus_error *err)
@@ -32,7 +33,11 @@ static rebus_status number_classes(samples *s, const char *const *labels, int32_
 		sample_file *x = &f->at[i];
 		if (!x->class_name)
 			continue;
+		char *end;
+		long number = strtol(x->class_name, &end, 10);
 		x->label = find_name(labels ? labels : s->classes, labels ? label_count : s->class_count, x->class_name);
+		if (x->label < 0 && s->numbered && !*end && number >= 0 && number <= INT32_MAX)
+			x->label = (int32_t)number;
 		if (x->label < 0)
 			return error_set(err, REBUS_FORMAT, "%s: class %.60s of %.80s is not among the model's %d labels", s->name, x->class_name, x->path, label_count);
 	}
@@ -52,10 +57,14 @@ rebus_status samples_open(arena *a, const char *spec, const char *const *labels,
 		status = samples_folder(a, spec, s, err);
 	else if (n > 6 && !strcmp(spec + n - 6, ".jsonl"))
 		status = samples_lines(a, spec, s, err);
+	else if (n > 4 && (!strcmp(spec + n - 4, ".csv") || !strcmp(spec + n - 4, ".tsv")))
+		status = samples_csv(a, spec, s, err);
+	else if (n > 4 && !strcmp(spec + n - 4, ".tar"))
+		status = samples_tar(a, spec, labels, label_count, s, err);
 	else if (!file_exists(spec))
 		status = error_set(err, REBUS_IO, "%s: no such file", spec);
 	else
-		status = error_set(err, REBUS_MISUSE, "%s: expected idx:IMAGES,LABELS, a folder, or FILE.jsonl", spec);
+		status = error_set(err, REBUS_MISUSE, "%s: expected idx:IMAGES,LABELS, a folder, FILE.jsonl, FILE.csv or FILE.tar", spec);
 	if (!status)
 		status = number_classes(s, labels, label_count, err);
 	if (!status && !s->count)

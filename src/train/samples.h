@@ -8,12 +8,15 @@
  *                         {"image": FILE, "text": T, "answer": A}         a question and its answer; the picture may be missing
  *                         {"image": FILE, "messages": [{"role": R, "content": T}, ...]}
  *                         {"image": FILE, "conversations": [{"from": "human" or "gpt", "value": T}, ...]}      LLaVA's form
+ *     FILE.csv, FILE.tsv  a picture and a caption or class by named columns                (samples_csv.c)
+ *     FILE.tar            WebDataset shards, also PREFIX{000..012}.tar                     (samples_tar.c)
  *
  * Reading a sample is thread-safe; nothing is kept decoded.
  */
 #ifndef REBUS_SAMPLES_H
 #define REBUS_SAMPLES_H
 
+#include "files/json.h"
 #include "vision/picture.h"
 
 enum { TURNS_MOST = 256 };
@@ -34,6 +37,7 @@ struct samples {
 	int64_t count;
 	const char *const *classes; /* [class_count] by number, or NULL where the set has numbers only */
 	int32_t class_count;
+	bool numbered; /* a class name that is no label may be a number: a table has no other way to write one */
 	/* The picture's pixels lie in a. */
 	rebus_status (*get)(const samples *s, int64_t i, arena *a, sample *out, rebus_error *err);
 	void *own;
@@ -45,6 +49,8 @@ rebus_status samples_open(arena *a, const char *spec, const char *const *labels,
 /* ------------------------------------------------------------------------------------------------ inside src/train */
 rebus_status samples_idx(arena *a, const char *spec, samples *out, rebus_error *err);
 rebus_status samples_folder(arena *a, const char *path, samples *out, rebus_error *err);
+rebus_status samples_csv(arena *a, const char *path, samples *out, rebus_error *err);
+rebus_status samples_tar(arena *a, const char *spec, const char *const *labels, int32_t label_count, samples *out, rebus_error *err);
 rebus_status samples_lines(arena *a, const char *path, samples *out, rebus_error *err);
 
 /* A sample that is a file: its name, and its class by name or number. */
@@ -54,6 +60,8 @@ typedef struct sample_file {
 	const turn *turns;
 	int32_t turn_count;
 } sample_file;
+/* A line's object. folder: names of files count from it; NULL: the picture lies elsewhere, and "image" is not read. */
+rebus_status samples_read_json(arena *a, const json *j, const char *folder, sample_file *out, rebus_error *err);
 typedef struct sample_files {
 	sample_file *at;
 	int64_t count;

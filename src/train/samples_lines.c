@@ -3,7 +3,6 @@
  */
 #include <string.h>
 
-#include "files/json.h"
 #include "train/samples.h"
 
 enum { MOST_BYTES = 1 << 30 };
@@ -50,29 +49,29 @@ static bool read_pair(arena *a, const json *j, sample_file *out, bool *room)
 	*room &= t != NULL;
 	if (!t)
 		return true;
-	t[0] = (turn){"user", copy_of(a, json_get(j, "text"), room)};
+	t[0] = (turn){"user", copy_of(a, json_get(j, json_has(j, "text") ? "text" : "caption"), room)};
 	t[1] = (turn){"assistant", copy_of(a, json_get(j, "answer"), room)};
 	out->turns = t;
 	out->turn_count = t[1].text ? 2 : 1;
 	return t[0].text != NULL && !(json_has(j, "answer") && !t[1].text);
 }
 
-static rebus_status read_sample(arena *a, const json *j, const char *folder, sample_file *out, rebus_error *err)
+rebus_status samples_read_json(arena *a, const json *j, const char *folder, sample_file *out, rebus_error *err)
 {
 	int64_t label = -1;
 	bool room = true, sound = json_kind_of(j) == JSON_MAP;
-	*out = (sample_file){.path = copy_of(a, json_get(j, "image"), &room), .class_name = copy_of(a, json_get(j, "label"), &room)};
+	*out = (sample_file){.path = folder ? copy_of(a, json_get(j, "image"), &room) : NULL, .class_name = copy_of(a, json_get(j, "label"), &room)};
 	if (json_has(j, "messages"))
 		sound &= read_turns(a, json_get(j, "messages"), "role", "content", out, &room);
 	else if (json_has(j, "conversations"))
 		sound &= read_turns(a, json_get(j, "conversations"), "from", "value", out, &room);
-	else if (json_has(j, "text"))
+	else if (json_has(j, "text") || json_has(j, "caption"))
 		sound &= read_pair(a, j, out, &room);
 	else
-		sound &= json_has(j, "label");
+		sound &= json_has(j, "label") || !folder;
 	if (json_has(j, "label") && !out->class_name)
 		sound &= json_int(json_get(j, "label"), &label) && label >= 0 && label <= INT32_MAX;
-	sound &= out->path || (!json_has(j, "image") && out->turns);
+	sound &= !folder || out->path || (!json_has(j, "image") && out->turns);
 	out->label = (int32_t)label;
 	if (room && out->path && out->path[0] != '/') {
 		out->path = arena_format(a, "%s%s", folder, out->path);
@@ -88,7 +87,7 @@ static rebus_status read_line(arena *a, const char *path, const char *folder, co
 	json *j = NULL;
 	rebus_status status = json_parse(line, size, "sample", 10000, &j, err);
 	if (!status)
-		status = read_sample(a, j, folder, out, err);
+		status = samples_read_json(a, j, folder, out, err);
 	json_free(j);
 	return status ? error_prefix(err, status, "%s: line %lld", path, (long long)number) : REBUS_OK;
 }

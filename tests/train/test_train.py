@@ -6,7 +6,7 @@
 Loss curves are compared with PyTorch's (golden.json, made by make_golden.py); resuming is compared with never having stopped,
 to the byte; broken input gives one line. Standard library only. The last line is `N passed, N failed`.
 """
-import argparse, gzip, json, os, random, resource, shutil, signal, struct, subprocess, sys, tempfile, time
+import argparse, gzip, io, json, os, random, resource, shutil, signal, struct, subprocess, sys, tarfile, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -156,6 +156,67 @@ def freezes(w):
     check(set(a) == set(b), "other tensors")
     for k in a:
         check((a[k] == b[k]) == k.startswith("vit."), f"{k}: {'moved' if a[k] != b[k] else 'did not move'}")
+
+
+# ------------------------------------------------------------------------------------------------ data
+@test
+def same_set_in_every_form(w):
+    """A set as lines, as a table, and in two shards: the same samples in the same order give the same curve."""
+    names, kinds = ("photo.jpg", "wide.png", "tall.png", "photo.jpg", "tall.png"), (3, 1, 4, 1, 5)
+    rows = list(zip(names, kinds))
+    forms = dict(
+        lines=w.write("set.jsonl", "\n".join(json.dumps({"image": os.path.join(PICTURES, n), "label": k}) for n, k in rows).encode()),
+        table=w.write("set.csv", ('\ufeffnote,filepath,label\r\n' + "".join(f'"a ""b"",\nc",{os.path.join(PICTURES, n)},{k}\r\n' for n, k in rows)).encode()),
+        tabs=w.write("set.tsv", ("label\timage\n" + "".join(f"{k}\t{os.path.join(PICTURES, n)}\n" for n, k in rows)).encode()))
+    for i, part in enumerate((rows[:2], rows[2:])):
+        with tarfile.open(w.path(f"shard-{i:02}.tar"), "w") as t:
+            for j, (n, k) in enumerate(part):
+                with open(os.path.join(PICTURES, n), "rb") as f:
+                    picture = f.read()
+                label = str(k).encode() if j else json.dumps({"label": k}).encode()
+                for end, data in ((n.split(".")[1], picture), ("cls" if j else "json", label), ("other", b"?")):
+                    x = tarfile.TarInfo(f"some.dir/{i}{j}.{end}")
+                    x.size = len(data)
+                    t.addfile(x, io.BytesIO(data))
+    forms["shards"] = w.path("shard-{00..01}.tar")
+    logs = []
+    for name, data in forms.items():
+        w.train(init=INIT, data=data, out=w.path(name), batch=2, epochs=2, log_every=1, flip=0.5)
+        logs.append(w.log(name))
+    check(all(x == logs[0] for x in logs) and len(logs[0]) == 6, f"{[x[-1] for x in logs]}")
+
+    def fails(words, name, data):
+        text = w.train(code=1, init=INIT, out=w.path("bad"), data=w.write(name, data))
+        check(all(x in text for x in words), text)
+
+    fails(["line 2", "quote"], "quote.csv", b'image,label\n"a.png,1\n')
+    fails(["line 3", "2 fields", "expected 3"], "short.csv", b"image,label,x\na.png,1,2\na.png,1\n")
+    fails(["names no column"], "names.csv", b"a,b\n1,2\n")
+    fails(["bad.tar"], "bad.tar", b"x" * 2048)
+    fails(["no samples"], "empty.tar", bytes(1024))
+
+
+@test
+def vanishing_set(w):
+    """Pictures are taken away while it runs: the state that was saved stays, one line says what is missing."""
+    folder = w.path("pictures")
+    for c in "ab":
+        os.makedirs(os.path.join(folder, f"class {c}"))
+    lines = []
+    for i in range(8):
+        shutil.copy(os.path.join(PICTURES, "photo.jpg"), os.path.join(folder, f"{i}.jpg"))
+        lines.append(json.dumps({"image": f"pictures/{i}.jpg", "label": i}))
+    data = w.write("set.jsonl", "\n".join(lines).encode())
+    p = subprocess.Popen(w.command(init=INIT, data=data, out=w.path("gone"), steps=100000, batch=4, save_every=1), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not os.path.exists(os.path.join(w.path("gone"), "state.safetensors")):
+        time.sleep(0.02)
+        check(p.poll() is None, "ended by itself")
+    shutil.rmtree(folder)
+    text = p.communicate(timeout=60)[1].decode()
+    check(p.returncode == 1 and text.count("\n") == 1 and "no sample of a whole step can be read" in text, f"exit code {p.returncode}: {text}")
+    with open(os.path.join(w.path("gone"), "state.safetensors"), "rb") as f:
+        n, = struct.unpack("<Q", f.read(8))
+        check(len(json.loads(f.read(n))) > 10, "the state is not whole")
 
 
 # ------------------------------------------------------------------------------------------------ resuming
