@@ -200,10 +200,12 @@ def augmented_row(label, key, *options):
 
 
 DROPS = "an option of `rebus train` that drops tokens"
-table("augmentation", "01-multimodal-sequence-augmentation.md", ["done to the training pictures", "right, % (3 seeds, least to most)", "last training loss"],
+table("augmentation", "01-multimodal-sequence-augmentation.md", ["done in training", "right, % (3 seeds, least to most)", "last training loss"],
       [augmented_row("nothing", "patch-4"), augmented_row("mirrored, half of them", "flip", "--flip", "0.5"),
        augmented_row("shifted by up to 8 %", "shift", "--shift", "0.08"), augmented_row("a box erased, in a quarter of them", "erase", "--erase", "0.25"),
        augmented_row("all three", "all-three", "--flip", "0.5", "--shift", "0.08", "--erase", "0.25"),
+       augmented_row("dropout 0.1: numbers of rows set to zero", "dropout", "--dropout", "0.1"),
+       augmented_row("drop path 0.1: halves of blocks passed by", "drop-path", "--drop-path", "0.1"),
        (["a quarter of the patches dropped"], [missing(DROPS), note("the same")]),
        (["half of the patches dropped"], [missing(DROPS), note("the same")])])
 
