@@ -2,7 +2,8 @@
  * fuzz_config.c - any bytes as the config.json of a folder with small weights for every family: what opens must run.
  *
  *   bytes ─► config.json ┐
- *   weights of ViT, CLIP, BERT, Llama, LLaVA ├─► open ─► a picture, a text ─► classify, embed, ask ─► close
+ *   weights of ViT, ViT-MAE, timm's ViT, CLIP,
+ *   BERT, Llama, LLaVA          ├─► open ─► a picture, a text ─► classify, embed, ask ─► close
  *   tokenizer, processor ┘
  *
  * The folder is made once, under $TMPDIR. Whatever the numbers of the configuration say, there is either a clean error or a
@@ -88,6 +89,48 @@ static void add_vit(weights *w)
 	}
 	add_linear(w, "vit.", "layernorm", HIDDEN, 0, true);
 	add_linear(w, "", "classifier", 2, HIDDEN, true);
+}
+
+/* ViTMAE's decoder, of one head's width. */
+static void add_decoder(weights *w)
+{
+	add(w, "decoder.", "mask_token", HIDDEN, 0);
+	add(w, "decoder.", "decoder_pos_embed", 1 + PATCHES, HIDDEN);
+	add_linear(w, "decoder.", "decoder_embed", HIDDEN, HIDDEN, true);
+	for (int i = 0; i < LAYERS; i++) {
+		char p[48];
+		snprintf(p, sizeof p, "decoder.decoder_layers.%d.", i);
+		add_linear(w, p, "layernorm_before", HIDDEN, 0, true);
+		add_linear(w, p, "layernorm_after", HIDDEN, 0, true);
+		add_linear(w, p, "attention.attention.query", HIDDEN, HIDDEN, true);
+		add_linear(w, p, "attention.attention.key", HIDDEN, HIDDEN, true);
+		add_linear(w, p, "attention.attention.value", HIDDEN, HIDDEN, true);
+		add_linear(w, p, "attention.output.dense", HIDDEN, HIDDEN, true);
+		add_linear(w, p, "intermediate.dense", MLP, HIDDEN, true);
+		add_linear(w, p, "output.dense", HIDDEN, MLP, true);
+	}
+	add_linear(w, "decoder.", "decoder_norm", HIDDEN, 0, true);
+	add_linear(w, "decoder.", "decoder_pred", 3 * PATCH * PATCH, HIDDEN, true);
+}
+
+static void add_timm(weights *w)
+{
+	add(w, "", "cls_token", HIDDEN, 0);
+	add(w, "", "pos_embed", 1 + PATCHES, HIDDEN);
+	add_patches(w, "patch_embed.proj.weight");
+	add(w, "", "patch_embed.proj.bias", HIDDEN, 0);
+	for (int i = 0; i < LAYERS; i++) {
+		char p[48];
+		snprintf(p, sizeof p, "blocks.%d.", i);
+		add_linear(w, p, "norm1", HIDDEN, 0, true);
+		add_linear(w, p, "norm2", HIDDEN, 0, true);
+		add_linear(w, p, "attn.qkv", 3 * HIDDEN, HIDDEN, true);
+		add_linear(w, p, "attn.proj", HIDDEN, HIDDEN, true);
+		add_linear(w, p, "mlp.fc1", MLP, HIDDEN, true);
+		add_linear(w, p, "mlp.fc2", HIDDEN, MLP, true);
+	}
+	add_linear(w, "", "norm", HIDDEN, 0, true);
+	add_linear(w, "", "head", 2, HIDDEN, true);
 }
 
 static void add_clip_blocks(weights *w, const char *prefix)
@@ -206,6 +249,8 @@ static void make_folder(void)
 	for (size_t i = 0; i < COUNT_OF(numbers); i++)
 		numbers[i] = (float)((int)(i * 37 % 19) - 9) * 0.05f;
 	add_vit(&w);
+	add_decoder(&w);
+	add_timm(&w);
 	add_clip(&w);
 	add_bert(&w);
 	add_llama(&w, "model.", "lm_head.weight");
@@ -269,7 +314,7 @@ static void use(rebus_model *m, rebus_session *s, rebus_prompt *p)
 		rebus_vectors_free(vectors);
 	rebus_tensors *tensors;
 	rebus_trace_options all = {.hidden_states = true};
-	if (can == REBUS_READS_TEXT && done(rebus_trace(s, &p, 1, &all, &tensors, &err), &err))
+	if ((can == REBUS_READS_TEXT || can == REBUS_READS_PICTURES) && done(rebus_trace(s, &p, 1, &all, &tensors, &err), &err))
 		rebus_tensors_free(tensors);
 	bool two = can & REBUS_TWO_TOWERS;
 	if (done(rebus_classify(s, &p, 1, two ? labels : NULL, two ? 2 : 0, &scores, &err), &err))

@@ -596,6 +596,10 @@ def swin_of_timm(name, form, seed, classes, big):
     return timm_swin(name, form, seed, "swin_tiny_patch4_window7_224", big, img_size=[24, 40], window_size=3, num_classes=classes)
 
 
+def swinv2_of_timm(name, form, seed, classes, big):
+    return timm_swin(name, form, seed, "swinv2_tiny_window8_256", big, img_size=24, window_size=3, num_heads=[1, 2], embed_dim=16, pretrained_window_sizes=[2, 0], num_classes=classes)
+
+
 def flexivit(name, form, seed, classes, big):
     return timm_vit(name, form, seed, "flexivit_small", big, img_size=24, patch_size=6, num_classes=classes, mlp_ratio=2)
 
@@ -848,6 +852,17 @@ def bert_train(name, form, seed):
     g.train["targets"] = targets
     loss = lambda: torch.nn.functional.cross_entropy(torch.cat([model(**x).logits[0] for x in rows]), targets, ignore_index=-100)
     descend(g, model, loss, 0.3)
+    return g
+
+
+def bert_class_train(name, form, seed):
+    """The class of each text, through the pooler."""
+    g, model, _ = bert(name, form, seed, "ForSequenceClassification", num_labels=5, num_hidden_layers=1)
+    g.cases = g.cases[:3]
+    g.t = {k: v for k, v in g.t.items() if not k.startswith("all.")}
+    rows = [{k: g.t[f"{c['name']}.{k}"] for k in ("input_ids", "token_type_ids", "attention_mask")} for c in g.cases]
+    targets = g.train["targets"] = torch.tensor([3, 0, 2])
+    descend(g, model, lambda: torch.nn.functional.cross_entropy(torch.cat([model(**x).logits for x in rows]), targets), 0.05)
     return g
 
 
@@ -1188,6 +1203,9 @@ TIMM = {
     "siglip-class-hub": lambda n, s: siglip_pictures(n, "hub", s, torch.float16)[0],
     "siglip2-class-v5": lambda n, s: siglip2_pictures(n, "v5", s, torch.bfloat16),
     "siglip2-fixed-hub": lambda n, s: siglip(n, "hub", s, torch.float16, second="GemmaTokenizer")[0],
+    "timm-swinv2-train": lambda n, s: encoder_train(n, "timm", s, swinv2_of_timm, (32, 36), rate=0.02),
+    "siglip-class-train": lambda n, s: encoder_train(n, "v5", s, lambda name, form, seed, classes, big: siglip_pictures(name, form, seed, torch.float32), (16, 32)),
+    "bert-class-train": lambda n, s: bert_class_train(n, "v5", 7370),
 }
 
 

@@ -19,6 +19,7 @@ const char *const fixture_names[] = {
 	"timm-swin", "timm-swinv2", "timm-swin-train", "vit-mae-v5", "vit-mae-hub", "vit-mae-pre-v5", "vit-mae-train", "vit-mae-normed-train",
 	"bert-pre-hub", "bert-next-v5", "bert-choice-v5", "bert-span-hub", "bert-class-hub", "bert-rows-v5",
 	"clip-class-v5", "clip-tower-hub", "clip-tower-v5", "clip-words-hub", "clip-words-v5", "siglip-class-hub", "siglip2-class-v5", "siglip2-fixed-hub",
+	"timm-swinv2-train", "siglip-class-train", "bert-class-train",
 	"llama-hub", "llama-v5", "llava-hub",    "llava-v5",    "llava-train",
 	"gpt2-train", "gpt2-v5", "mistral-train", "mistral-v5", "qwen2-train", "qwen2-hub", "qwen3-train", "gemma-train", "gemma2-train", "gemma3-train",
 	"phi3-train", "phi3-v5", "opt-train", "opt-hub", "t5-train", "t5-hub", NULL,
