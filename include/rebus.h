@@ -139,7 +139,8 @@ typedef struct rebus_prompt_options {
 	double mask_ratio;    /* share of patches that are dropped, 0 to below 1 */
 	bool seed_given;      /* mask_seed instead of 0, for the same models */
 	uint64_t mask_seed;   /* which ones depends on it, the picture's number in the prompt and the patch's */
-	uint8_t reserved[40]; /* zero */
+	bool lists;            /* the chat template gets every message as a list of pieces, also where all is text, as conversations about pictures are written */
+	uint8_t reserved[39]; /* zero */
 } rebus_prompt_options;
 REBUS_API rebus_prompt_options rebus_prompt_defaults(void);
 

@@ -54,7 +54,7 @@ typedef struct cli_list {
 /* What the command line says. Numbers are -1 where nothing was said; texts are NULL then. */
 typedef struct cli_request {
 	const char *model, *cpu, *load, *precision, *batch, *inputs, *out, *files, *positions, *backend, *adapter, *plain;
-	const char *grammar, *grammar_file, *schema, *schema_file, *regex;
+	const char *grammar, *grammar_file, *schema, *schema_file, *regex, *system;
 	const char *batching, *labels_file, *templates_file, *store, *attention;
 	cli_list pieces; /* cli_piece, in the order given */
 	cli_list labels, templates, stops; /* const char * */
@@ -77,7 +77,8 @@ enum {
 	CLI_TRACE = 128,
 	CLI_ALL = 255,  /* those that take a model and inputs */
 	CLI_TRAIN = 256, /* its options are a recipe's, apart from a few */
-	CLI_CONVERT = 512
+	CLI_CONVERT = 512,
+	CLI_CHAT = 1024
 };
 
 /* What an argument that is no option means. */
@@ -95,7 +96,7 @@ typedef struct cli_command {
 	rebus_status (*run)(const cli_request *r, rebus_error *err);
 } cli_command;
 
-extern const cli_command cli_ask, cli_bench, cli_classify, cli_convert, cli_embed, cli_inspect, cli_search, cli_tokens, cli_trace, cli_train;
+extern const cli_command cli_ask, cli_bench, cli_chat, cli_classify, cli_convert, cli_embed, cli_inspect, cli_search, cli_tokens, cli_trace, cli_train;
 
 rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_request *out, rebus_error *err);
 void cli_request_free(cli_request *r);
@@ -142,6 +143,9 @@ void cli_progress_clear(cli_progress *p); /* before anything else is written, an
 int cli_stopped(void);
 rebus_status cli_signals(rebus_error *err);
 rebus_status cli_check_stop(rebus_error *err);
+/* For chat: SIGINT stops what is being done, not the program; cli_stop_taken says whether it came, and forgets it. */
+rebus_status cli_signals_kept(rebus_error *err);
+bool cli_stop_taken(void);
 
 typedef struct cli_engine {
 	rebus_model *model;
@@ -167,6 +171,7 @@ rebus_status cli_attention(const cli_engine *e, const cli_request *r, rebus_erro
 rebus_status cli_prompt_from(const cli_engine *e, const cli_request *r, rebus_prompt **out, rebus_error *err);
 /* Fails with MISUSE unless there is an input: pieces, a plain text, or a batch and neither. */
 /* What --grammar, --json-schema or --regex ask for; NULL: nothing. */
+rebus_ask_options cli_ask_options(const cli_request *r, const rebus_grammar *grammar); /* cmd_ask.c */
 rebus_status cli_grammar(const cli_engine *e, const cli_request *r, rebus_grammar **out, rebus_error *err);
 rebus_status cli_check_input(const char *command, const cli_request *r, rebus_error *err);
 /* Fails with IO where a file cannot be made at this path: no such folder, no permission, a folder of that name. */
@@ -241,5 +246,13 @@ rebus_status cli_sources_next(cli_sources *s, cli_input *out, bool *got, rebus_e
 /* How many there are; 0: unknown, because standard input is read. */
 rebus_status cli_sources_count(const cli_request *r, size_t *out, rebus_error *err);
 void cli_sources_close(cli_sources *s);
+
+/* ------------------------------------------------------------------------------------------------ conversation (reader.c) */
+typedef struct cli_reader cli_reader;
+typedef enum { CLI_LINE_READ, CLI_LINE_STOPPED, CLI_LINE_END } cli_line; /* stopped: by SIGINT */
+rebus_status cli_reader_open(bool terminal, cli_reader **out, rebus_error *err);
+/* The next message, without its line end; it lives until the next call. */
+rebus_status cli_reader_line(cli_reader *r, const char **line, cli_line *got, rebus_error *err);
+void cli_reader_close(cli_reader *r); /* NULL is fine */
 
 #endif

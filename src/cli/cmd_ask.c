@@ -26,7 +26,7 @@ static bool on_text(void *user, size_t prompt, const char *text, size_t size)
 	return !s->status;
 }
 
-static rebus_ask_options options_of(const cli_request *r, const rebus_grammar *grammar)
+rebus_ask_options cli_ask_options(const cli_request *r, const rebus_grammar *grammar)
 {
 	rebus_ask_options o = rebus_ask_defaults();
 	o.max_tokens = r->max_tokens >= 0 ? (int32_t)r->max_tokens : o.max_tokens;
@@ -107,7 +107,7 @@ static void print_line(cli_out *o, const char *text)
 static rebus_status ask_one(const cli_engine *e, const cli_request *r, const rebus_grammar *grammar, rebus_error *err)
 {
 	rebus_status status;
-	rebus_ask_options o = options_of(r, grammar);
+	rebus_ask_options o = cli_ask_options(r, grammar);
 	rebus_prompt *prompt = NULL;
 	rebus_answer *answer = NULL;
 	stream s = {.status = REBUS_OK};
@@ -147,7 +147,7 @@ done:
 static rebus_status ask_batch(const cli_engine *e, const cli_request *r, const rebus_grammar *grammar, rebus_error *err)
 {
 	rebus_status status;
-	const rebus_ask_options o = options_of(r, grammar);
+	const rebus_ask_options o = cli_ask_options(r, grammar);
 	cli_batch batch = {.count = 0};
 	cli_out out = {.data = NULL};
 	stats st = {0};

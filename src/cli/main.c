@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cli_command *const commands[] = {&cli_ask, &cli_classify, &cli_embed, &cli_search, &cli_tokens, &cli_inspect,
+static const cli_command *const commands[] = {&cli_ask, &cli_chat, &cli_classify, &cli_embed, &cli_search, &cli_tokens, &cli_inspect,
                                               &cli_trace, &cli_bench, &cli_train, &cli_convert};
 
 static cli_out text; /* what --help collects; print has no room for an argument */
@@ -84,7 +84,7 @@ static void program_help(void)
 
 static rebus_status unknown_command(const char *name, rebus_error *err)
 {
-	char known[128] = "";
+	char known[160] = "";
 	const char *nearest = NULL;
 	for (size_t i = 0; i < CLI_COUNT(commands); i++) {
 		size_t n = strlen(known);

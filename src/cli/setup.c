@@ -73,6 +73,22 @@ failed:
 	return cli_error(err, REBUS_IO, "signals cannot be set: %s", strerror(errno));
 }
 
+rebus_status cli_signals_kept(rebus_error *err)
+{
+	struct sigaction stop = {.sa_handler = on_stop}, before;
+	if (sigaction(SIGINT, NULL, &before) || (before.sa_handler != SIG_IGN && sigaction(SIGINT, &stop, NULL)))
+		return cli_error(err, REBUS_IO, "signals cannot be set: %s", strerror(errno));
+	return REBUS_OK;
+}
+
+bool cli_stop_taken(void)
+{
+	bool taken = stopped == SIGINT;
+	if (taken)
+		stopped = 0;
+	return taken;
+}
+
 /* ------------------------------------------------------------------------------------------------ model */
 /* The folder of the running program. */
 static bool program_folder(char *out, size_t room)

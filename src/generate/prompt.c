@@ -73,7 +73,7 @@ rebus_status prompt_new(const rebus_model *m, const rebus_prompt_options *option
 		arena_free(&mem);
 		return error_memory(err, "a prompt");
 	}
-	*p = (rebus_prompt){.m = m, .mem = mem, .options = o, .positions = positions};
+	*p = (rebus_prompt){.m = m, .mem = mem, .options = o, .positions = positions, .listed = o.lists};
 	p->options.positions = NULL; /* the caller's string */
 	*out = p;
 	return REBUS_OK;

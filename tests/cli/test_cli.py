@@ -13,7 +13,7 @@ The last line is `N passed, N failed`; the exit status is 1 if any failed.
 import argparse, array, gzip, io, json, math, os, pty, random, re, resource, shutil, signal, struct, subprocess, sys, tarfile, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-COMMANDS = ("ask", "classify", "embed", "search", "tokens", "inspect", "trace", "bench")
+COMMANDS = ("ask", "chat", "classify", "embed", "search", "tokens", "inspect", "trace", "bench")
 TESTS = []
 
 
@@ -196,7 +196,7 @@ def help_of_every_command(w):
 @test
 def unknown_words(w):
     w.bad(2, "no command", )
-    for c in ("chat", "caption", "probe", "lab", "serve", "pull", "pull"):
+    for c in ("caption", "probe", "lab", "serve", "pull", "pull"):
         w.bad(2, "unknown command.*expected one of ask", c)
     w.bad(2, "nearest is classify", "clasify", "a.png")
     w.bad(2, "unknown option", "--json")

@@ -7,7 +7,7 @@ Every case must end as the contract says: exit code 1 (cannot be done) or 2 (can
 standard error, nothing on standard output, no file left, within SECONDS and MEMORY of address space. A few must succeed.
 Standard library only. The last line is `N passed, N failed`.
 """
-import argparse, array, json, os, resource, shutil, struct, subprocess, sys, tempfile, time
+import argparse, array, io, json, os, resource, shutil, struct, subprocess, sys, tempfile, time, zipfile
 
 import checkpoint
 
@@ -288,6 +288,95 @@ def chat_templates_that_hurt(w):
         w.ask(w.copy(w.llava, chat_template__jinja=template.encode("latin-1")))
     w.ask(w.copy(w.llava, chat_template__jinja="{{ raise_exception('no\nno') }}"), code=2, says="no no")
     w.ask(w.copy(w.llava, chat_template__jinja=b"x" * (2 << 20)), says="chat_template.jinja")
+
+
+@case
+def constraints_that_hurt(w):
+    """Bombs of grammars, schemas and expressions"""
+    ambiguous = "root ::= r0\n" + "".join(f'r{i} ::= r{i + 1} "a" | r{i + 1} "b"\n' for i in range(24)) + 'r24 ::= "c"'
+    for g in (ambiguous, 'root ::= ("a" root | root "b")', 'root ::= "a"{1048576}{1048576}', "root ::= " + "(" * 100000, 'root ::= "ab' + '"', "root ::= [z-a]", "x" * (2 << 20),
+              'root ::= ("ab"{500000} "c"{600000} "de"{500000})', "".join(f"r{i} ::= r{i + 1}\n" for i in range(200000)), 'root ::= "a" root'):
+        p = w.write(".gbnf", g)
+        got, out, err = w.call("ask", "-m", w.llava, "--image", w.shape, "what?", "--grammar-file", p)
+        if got not in (1, 2) or out or err.count(b"\n") != 1:
+            raise Failed(f"exit {got}: {err[:200]!r}: {g[:60]}")
+    deep = '{"items":' * 60 + "{}" + "}" * 60
+    for s, code in (('{"$ref":"#"}', 2), ('{"anyOf":[{"$ref":"#/$defs/a"}],"$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}}}', 2), ('{"minLength":1e18}', 1), ("[" * 100000, 1),
+                    ('{"type":"array","minItems":1000000,"maxItems":1000000,"prefixItems":[' + ",".join(["{}"] * 70000) + "]}", 1), ('{"enum":"a"}', 2), ('{"required":5}', 2),
+                    ('{"properties":[]}', 2), ('{"type":7}', 2), ('{"$ref":"#/a/b/c"}', 2), ('{"pattern":"(((("}', 2), ('{"minimum":"3"}', 2), ("", 1),
+                    ('{"oneOf":[' + ",".join(["{}"] * 65) + "]}", 1)):
+        w.ask(w.llava, "--json-schema", s, code=code)
+    w.good("ask", "-m", w.llava, "--image", w.shape, "what?", "--json-schema", deep, "--max-tokens", "5", "--json")
+    w.good("ask", "-m", w.llava, "--image", w.shape, "what?", "--json-schema", json.dumps({"enum": [f"word {i}" for i in range(20000)]}), "--max-tokens", "5", "--json")
+    for e in ("(" * 5000 + ")" * 5000, "a{1000000}{1000000}", "(?=a)", "[", "a**", "\\", "(((((a{1000}){1000}){1000}){1000}){1000})[", "x{99999999}"):
+        got, out, err = w.call("ask", "-m", w.llava, "--image", w.shape, "what?", "--regex", e)
+        if got not in (1, 2) or out or err.count(b"\n") != 1:
+            raise Failed(f"exit {got}: {err[:200]!r}: {e[:60]}")
+
+
+def torch_file(pickle, *storages):
+    """A zip as torch.save writes it"""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as z:
+        z.writestr("a/data.pkl", pickle)
+        for i, s in enumerate(storages):
+            z.writestr(f"a/data/{i}", s)
+    return data.getvalue()
+
+
+@case
+def pickles_that_hurt(w):
+    """pytorch_model.bin is read, never run"""
+    mark = w.path()
+    run = b"cos\nsystem\n(S'touch " + mark.encode() + b"'\ntR."
+    bombs = [run, b"c__builtin__\neval\n(S'1'\ntR.", b"cbuiltins\ngetattr\n.", b"\x80\x02" + b"(" * 200000 + b".", b"\x80\x02]" + b"q\x00h\x00a" * 50000 + b".", b"\x80\x02",
+             b"", b"\x80\xff.", b"\x80\x02X\xff\xff\xff\x7fabc.", b"\x80\x04\x8d" + b"\xff" * 8 + b".", b"I1\n.", b"}.", b"\x80\x02}q\x00h\x00h\x00s.", b"N" * 100000, b"\x80\x02K\x01\x85" * 9 + b"R.",
+             b"\x80\x02}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQK\x00J\xff\xff\xff\x7f"
+             b"J\xff\xff\xff\x7f\x86K\x01K\x01\x86\x89NtRs."]
+    for b in bombs:
+        w.classify(w.copy(w.vit, model__safetensors=None, pytorch_model__bin=torch_file(b, b"\0" * 16)), says="pytorch_model.bin")
+    whole = torch_file(b"}.", b"\0" * 64)
+    for b in (b"", b"PK", whole[:30], whole[:-10], whole.replace(b"PK\1\2", b"PK\1\3"), b"PK\3\4" + b"\xff" * 200, run, b"\x80\x02" + whole):
+        w.classify(w.copy(w.vit, model__safetensors=None, pytorch_model__bin=b))
+    if os.path.exists(mark):
+        raise Failed("a pickle was run")
+
+
+@case
+def folders_of_other_kinds(w):
+    """Quantized weights and code of the folder's own"""
+    with open(os.path.join(w.vit, "config.json")) as f:
+        c = json.load(f)
+    for method in ("gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors", "\u001b[31m"):
+        w.classify(w.copy(w.vit, config__json={**c, "quantization_config": {"quant_method": method, "bits": 4}}), says="quantization_config")
+    w.classify(w.copy(w.vit, config__json={**c, "quantization_config": {"load_in_4bit": True}}), says="bitsandbytes")
+    w.classify(w.copy(w.vit, config__json={**c, "model_type": "mine", "architectures": ["MyModel"], "auto_map": {"AutoModel": "modeling.MyModel"}}, modeling__py="import os"), says="auto_map")
+
+
+@case
+def tokenizers_that_go_round(w):
+    """Parts within parts, parts that are missing, merges of nothing"""
+    with open(os.path.join(w.llava, "tokenizer.json")) as f:
+        t = json.load(f)
+    nest = lambda kind, list_name, n: {"type": "Sequence", list_name: [nest(kind, list_name, n - 1)] if n else [{"type": kind}]}
+    for key, part in (("normalizer", nest("NFC", "normalizers", 100)), ("pre_tokenizer", nest("Whitespace", "pretokenizers", 100)), ("decoder", nest("Fuse", "decoders", 100)),
+                      ("normalizer", {"type": "Sequence"}), ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": "(" * 1000}, "behavior": "Isolated", "invert": False}),
+                      ("pre_tokenizer", {"type": "UnicodeScripts"}), ("decoder", {"type": "CTC"}), ("normalizer", {"type": "Precompiled", "precompiled_charsmap": "AAAA////"}),
+                      ("post_processor", {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<none>", "type_id": 0}}], "pair": [], "special_tokens": {}}),
+                      ("model", None), ("model", {"type": "BPE"}), ("model", {**t["model"], "merges": [["a"]]}), ("model", {**t["model"], "merges": ["no such pair"]}),
+                      ("model", {**t["model"], "merges": [["\u0001", "\u0002"]]}), ("added_tokens", [{"id": 2 ** 40, "content": "x"}]), ("added_tokens", [{"content": "x"}])):
+        w.ask(w.copy(w.llava, tokenizer__json={**t, key: part}, tokenizer_config__json={"tokenizer_class": "TokenizersBackend"}), says="tokenizer.json")
+
+
+@case
+def texts_that_are_not_utf8(w):
+    """Every broken part is read as U+FFFD, as the tokenizer page says; a line of --batch that is not UTF-8 is no JSON"""
+    for text in (b"what\xff", b"\xc3", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"\xe2\x82"):
+        got = w.good("tokens", "-m", w.llava, "--text", text, "--json")
+        same = w.good("tokens", "-m", w.llava, "--text", text.decode("utf-8", "replace"), "--json")
+        if got != same:
+            raise Failed(f"{text!r}: {got[:200]!r}, expected {same[:200]!r}")
+    w.bad("tokens", "-m", w.llava, "--batch", w.write(".jsonl", b'{"text": "\xff"}\n'), code=2, says="line 1")
 
 
 # ------------------------------------------------------------------------------------------------ config.json
