@@ -24,6 +24,7 @@ initialised, `sin1` a sinusoid of the order (Vaswani et al. 2017), `sin2` half t
 import gzip
 import json
 import math
+import operator
 import os
 import random
 import resource
@@ -93,7 +94,7 @@ def set_positions(folder, kind):
     write_safetensors(path, header, data)
 
 
-def block_order(kind, side, r):
+def block_order(kind, r):
     name, block = kind.split(":")
     across = 28 // int(block)
     order = list(range(across * across))
@@ -106,13 +107,14 @@ def block_order(kind, side, r):
     return order, int(block), across
 
 
-def permute(picture, order, block, across):
-    out = bytearray(784)
+def permutation(order, block, across):
+    """For each of the 784 pixels of a permuted picture, in order, the pixel of the picture that it is."""
+    index = [0] * 784
     for to, source in enumerate(order):
         ty, tx, sy, sx = to // across * block, to % across * block, source // across * block, source % across * block
         for y in range(block):
-            out[(ty + y) * 28 + tx:(ty + y) * 28 + tx + block] = picture[(sy + y) * 28 + sx:(sy + y) * 28 + sx + block]
-    return out
+            index[(ty + y) * 28 + tx:(ty + y) * 28 + tx + block] = range((sy + y) * 28 + sx, (sy + y) * 28 + sx + block)
+    return operator.itemgetter(*index)
 
 
 def pictures(which, kind, scratch):
@@ -125,12 +127,14 @@ def pictures(which, kind, scratch):
         with gzip.open(images) as f:
             data = f.read()
         r = random.Random(9)
-        order, block, across = block_order(kind, 28, r)
+        order, block, across = block_order(kind, r)
         out = bytearray(data[:16])
+        permuted = permutation(order, block, across)
         for at in range(16, len(data), 784):
             if kind.startswith("each") and at > 16:
                 r.shuffle(order)
-            out += permute(data[at:at + 784], order, block, across)
+                permuted = permutation(order, block, across)
+            out += bytes(permuted(data[at:at + 784]))
         with open(path + ".tmp", "wb") as f:
             f.write(out)
         os.replace(path + ".tmp", path)
