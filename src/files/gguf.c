@@ -187,8 +187,10 @@ static rebus_status open_image(arena *a, const char *name, gguf *g, rebus_error 
 	g->name = arena_text(a, slash ? slash + 1 : name, strlen(slash ? slash + 1 : name));
 	if (!g->name)
 		return error_memory(err, name);
+	if (!g->file.data)
+		return error_set(err, REBUS_FORMAT, "%s: an empty file, expected GGUF", safetensors_tail(name));
 	gguf_cursor c = {g->file.data, g->file.data, g->file.data + g->file.size, safetensors_tail(name), err};
-	return g->file.data ? read_all(g, a, &c) : error_set(err, REBUS_FORMAT, "%s: an empty file, expected GGUF", c.shown);
+	return read_all(g, a, &c);
 }
 
 rebus_status gguf_open(arena *a, const char *path, safetensors_load load, gguf **out, rebus_error *err)

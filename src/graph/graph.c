@@ -42,7 +42,18 @@ struct graph {
 	again_kind how;
 	precision products;
 	bool walking;
+	bool narrow;
 };
+
+bool graph_is_narrow(const graph *g)
+{
+	return g->narrow;
+}
+
+void graph_set_narrow(graph *g)
+{
+	g->narrow = true;
+}
 
 /* Element 0 of each array stands for "none" and is all zero, so that looking at it is harmless. */
 static bool first_room(graph *g)

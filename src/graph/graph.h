@@ -243,6 +243,8 @@ struct op {
 
 /* For the operations' own files. */
 node_id graph_narrow(graph *g, node_id x, precision as); /* x rounded for products; the same node for the same x */
+bool graph_is_narrow(const graph *g); /* are products of rounded rows, by its packs or by weights in blocks? Then attention's are, too */
+void graph_set_narrow(graph *g);
 node_id graph_append(graph *g, const op *kind, const char *name, const node_id *in, int count, const weight *w, const attr *a);
 bool graph_fail(graph *g, rebus_status code, const char *format, ...) BASE_PRINTF(3, 4);      /* false */
 void graph_flow(graph *g, node_id to, node_id d); /* adds d to the gradient of `to` */

@@ -70,7 +70,7 @@ static void attend_forward(const step *s, int64_t task, void *scratch)
 {
 	attend_call c = call_of(s, s->n);
 	const graph *g = plan_graph(s->plan);
-	c.products = packs_precision(graph_packs(g)) == PRECISION_F32 && graph_rounds(g) == PRECISION_F32 ? DT_F32 : DT_BF16;
+	c.products = graph_rounds(g) == PRECISION_F32 && !graph_is_narrow(g) ? DT_F32 : DT_BF16;
 	c.out = s->out;
 	c.ldo = s->ldo;
 	c.lse = s->lse;

@@ -32,6 +32,7 @@ const op op_narrow = {.name = "narrow", .shape = narrow_shape, .cost = narrow_co
 node_id graph_narrow(graph *g, node_id x, precision as)
 {
 	enum { LOOK_BACK = 64 }; /* the products that read the same rows stand together */
+	graph_set_narrow(g);
 	node_id last = graph_count(g);
 	for (node_id id = last; id > 0 && id > last - LOOK_BACK; id--)
 		if (graph_node(g, id)->op == &op_narrow && graph_node(g, id)->in[0] == x && graph_node(g, id)->a.which == (int32_t)as)

@@ -10,18 +10,6 @@
 
 enum { ROWS = 7, COLUMNS = 4 };
 
-INLINE __m256 fold(__m512 x)
-{
-	return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
-}
-
-/* The sums of four vectors, in order */
-INLINE __m128 sum_four(const __m512 x[COLUMNS])
-{
-	__m256 s = _mm256_hadd_ps(_mm256_hadd_ps(fold(x[0]), fold(x[1])), _mm256_hadd_ps(fold(x[2]), fold(x[3])));
-	return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
-}
-
 /* One row of B by all rows of A */
 INLINE void few_row(const int rows, const dtype type, const int64_t size, int64_t k, const float *a, int64_t lda, const char *b,
                     __m512 out[ROWS])
@@ -60,7 +48,7 @@ INLINE void few_rows(const int rows, const dtype type, const int64_t size, int64
 				sums[i][l] = out[i];
 		}
 		for (int i = 0; i < rows; i++)
-			_mm_mask_storeu_ps(c + i * ldc + j, (__mmask8)(wide_mask(n - j) & 15), sum_four(sums[i]));
+			_mm_mask_storeu_ps(c + i * ldc + j, (__mmask8)(wide_mask(n - j) & 15), wide_sum_four(sums[i]));
 	}
 }
 

@@ -37,6 +37,11 @@ void quant_narrow(const inner *in, int64_t n, const float *x, void *row)
 	float *f = row;
 	uint8_t *byte = (uint8_t *)row + 4 * quant_row_head(n);
 	int64_t groups = ceil_div(n, QUANT_GROUP);
+	if (in->quant->narrow && n % QUANT_GROUP == 0) {
+		quant_made row_ = {f, f + groups, f + 2 * groups, byte};
+		in->quant->narrow(groups, x, &row_);
+		return;
+	}
 	for (int64_t g = 0; g < groups; g++, x += QUANT_GROUP, byte += QUANT_GROUP) {
 		int64_t some = int_min(QUANT_GROUP, n - g * QUANT_GROUP);
 		float most = in->largest(some, x), scale = most;

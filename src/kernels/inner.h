@@ -47,6 +47,10 @@ typedef struct { /* a narrow row */
 	const float *scale, *sum, *half; /* [k / 32], [k / 32], [k / 16] */
 	const uint8_t *byte;             /* [k] */
 } quant_row;
+typedef struct { /* one to be filled */
+	float *scale, *sum, *half;
+	uint8_t *byte;
+} quant_made;
 typedef struct { /* c [m, n] = rows of A by rows of B, m < 8 */
 	int64_t m, n, k, lda, ldc;
 	const float *a; /* narrow rows, lda words apart */
@@ -57,6 +61,7 @@ typedef struct { /* c [m, n] = rows of A by rows of B, m < 8 */
 } quant_few;
 typedef struct quant_lanes {
 	void (*few)(const quant_few *f);
+	void (*narrow)(int64_t groups, const float *x, const quant_made *row); /* whole groups; NULL: as gemm_quant.c has it */
 	/* Where the level has one: up to QUANT_PANEL columns unpacked, and a tile [m, QUANT_PANEL] of up to `rows` rows over them */
 	int32_t rows;
 	size_t (*panel_room)(dtype type, int64_t k);

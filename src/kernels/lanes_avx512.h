@@ -48,6 +48,18 @@ static inline float wide_sum(__m512 x)
 	return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
+static inline __m256 wide_fold(__m512 x)
+{
+	return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+}
+
+/* The sums of four vectors, in order */
+static inline __m128 wide_sum_four(const __m512 x[4])
+{
+	__m256 s = _mm256_hadd_ps(_mm256_hadd_ps(wide_fold(x[0]), wide_fold(x[1])), _mm256_hadd_ps(wide_fold(x[2]), wide_fold(x[3])));
+	return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+}
+
 static inline float wide_max(__m512 x)
 {
 	__m256 h = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));

