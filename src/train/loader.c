@@ -6,34 +6,93 @@
 #include "train/augment.h"
 #include "train/crew.h"
 
+enum { MEMORY = 256 << 20 }; /* of what is read ahead */
+
+static rebus_status read_one(const loader *l, read_job *j, const rebus_allocator *from, rebus_error *err)
+{
+	rebus_status status;
+	sample s;
+	arena pixels;
+	item *it = &j->it;
+	uint64_t draw = (uint64_t)(j->epoch * l->set->count + j->number);
+	arena_init(&pixels, from, 0);
+	arena_init(&j->mem, from, 0);
+	TRY(l->set->get(l->set, j->number, &pixels, &s, err));
+	it->label = s.label;
+	it->r = l->r;
+	it->draw = l->augments ? draw : (uint64_t)j->number | (uint64_t)1 << 63;
+	if (l->augments && s.pic.pixels)
+		TRY(augment_picture(l->r, draw, &pixels, &s.pic, err));
+	TRY(prompt_new(l->m, NULL, from, &it->prompt, err));
+	TRY(l->prepare(l->m, &s, &j->mem, it, err));
+done:
+	arena_free(&pixels);
+	return status;
+}
+
+static void read_ahead(ahead_job *base)
+{
+	read_job *j = (read_job *)(void *)base;
+	j->status = read_one(j->of, j, &base->counted, &j->err);
+}
+
 rebus_status loader_open(loader *l, const rebus_model *m, const recipe *r, const samples *set, const rebus_runner *team, bool training,
                          prepare_item prepare, arena *a, rebus_error *err)
 {
-	*l = (loader){.m = m, .r = r, .set = set, .team = team, .prepare = prepare, .shuffled = -1, .augments = training};
+	*l = (loader){.m = m, .r = r, .set = set, .team = team, .prepare = prepare, .shuffled = -1, .augments = training, .room = r->batch * (1 + r->ahead)};
 	if (set->count > INT32_MAX / 4)
 		return error_set(err, REBUS_LIMIT, "%s: %lld samples, at most %d", set->name, (long long)set->count, INT32_MAX / 4);
-	l->members = arena_zero(a, (size_t)team->threads, sizeof *l->members);
-	l->items = arena_zero(a, (size_t)r->batch, sizeof *l->items);
+	l->jobs = arena_zero(a, (size_t)l->room, sizeof *l->jobs);
 	l->order = training ? arena_get(a, (size_t)set->count, sizeof *l->order) : NULL;
-	if (!l->members || !l->items || (training && !l->order))
+	if (!l->jobs || (training && !l->order))
 		return error_memory(err, "samples");
-	for (int i = 0; i < team->threads; i++)
-		arena_init(&l->members[i], m->mem.from, 0);
-	return REBUS_OK;
+	return r->ahead ? ahead_open(team->threads, MEMORY, read_ahead, m->mem.from, &l->queue, err) : REBUS_OK;
+}
+
+static read_job *job_at(const loader *l, int64_t number)
+{
+	return &l->jobs[number % l->room];
+}
+
+/* The oldest that was put: its memory is the loader's from now on. */
+static read_job *take_job(loader *l)
+{
+	read_job *j = job_at(l, l->taken++);
+	if (l->queue) {
+		ahead_take(l->queue);
+		j->mem.from = l->m->mem.from;
+		if (j->it.prompt)
+			j->it.prompt->mem.from = l->m->mem.from;
+	}
+	return j;
 }
 
 static void forget(loader *l)
 {
-	for (int64_t i = 0; i < l->item_count; i++)
-		rebus_prompt_free(l->items[i].prompt);
-	l->item_count = 0;
-	for (int i = 0; l->members && i < l->team->threads; i++)
-		arena_release(&l->members[i], (arena_mark){0});
+	for (; l->freed < l->taken; l->freed++) {
+		read_job *j = job_at(l, l->freed);
+		rebus_prompt_free(j->it.prompt);
+		j->it.prompt = NULL;
+		arena_free(&j->mem);
+	}
+}
+
+static void drain(loader *l)
+{
+	while (l->taken < l->put)
+		take_job(l);
+	forget(l);
 }
 
 void loader_close(loader *l)
 {
-	forget(l);
+	if (!l->jobs)
+		return;
+	if (l->queue)
+		ahead_stop(l->queue);
+	drain(l);
+	ahead_close(l->queue);
+	*l = (loader){0};
 }
 
 /* Fisher and Yates, drawn by seed and epoch. */
@@ -62,70 +121,70 @@ double item_unit(const item *it, uint64_t number)
 	return (double)(item_bits(it, number) >> 11) * 0x1p-53;
 }
 
-typedef struct reading {
-	loader *l;
-	int64_t epoch, first;
-	rebus_status *status;
-	rebus_error *errors;
-} reading;
-
-static rebus_status read_one(const reading *x, int64_t number, arena *a, item *it, rebus_error *err)
+/* The next sample in order; false: the set has been gone through, and nobody goes on. */
+static bool put_job(loader *l)
 {
-	const loader *l = x->l;
-	rebus_status status;
-	sample s;
-	arena pixels;
-	arena_init(&pixels, l->m->mem.from, 0);
-	TRY(l->set->get(l->set, number, &pixels, &s, err));
-	it->label = s.label;
-	it->r = l->r;
-	it->draw = l->augments ? (uint64_t)(x->epoch * l->set->count + number) : (uint64_t)number | (uint64_t)1 << 63;
-	if (l->augments && s.pic.pixels)
-		TRY(augment_picture(l->r, (uint64_t)(x->epoch * l->set->count + number), &pixels, &s.pic, err));
-	TRY(rebus_prompt_new(l->m, NULL, &it->prompt, err));
-	TRY(l->prepare(l->m, &s, a, it, err));
-done:
-	arena_free(&pixels);
-	return status;
+	if (l->next_at == l->set->count && !l->augments)
+		return false;
+	if (l->next_at == l->set->count) {
+		l->next_epoch++;
+		l->next_at = 0;
+	}
+	shuffle(l, l->next_epoch);
+	read_job *j = job_at(l, l->put++);
+	*j = (read_job){.of = l, .epoch = l->next_epoch, .at = l->next_at, .number = l->order ? l->order[l->next_at] : l->next_at};
+	arena_init(&j->mem, l->m->mem.from, 0);
+	l->next_at++;
+	if (l->queue)
+		ahead_put(l->queue, &j->base);
+	return true;
 }
 
 static void read_task(void *arg, int64_t task, int member)
 {
-	const reading *x = arg;
-	int64_t at = x->first + task, number = x->l->order ? x->l->order[at] : at;
-	x->status[task] = read_one(x, number, &x->l->members[member], &x->l->items[task], &x->errors[task]);
+	loader *l = arg;
+	read_job *j = job_at(l, l->taken + task);
+	(void)member;
+	j->status = read_one(l, j, l->m->mem.from, &j->err);
 }
 
 /* Memory ends a run, and so does a set that cannot be meant for this model; anything else costs the sample. */
-static rebus_status gather(const reading *x, int64_t count, batch *out, rebus_error *err)
+static rebus_status gather(loader *l, int64_t count, batch *out, rebus_error *err)
 {
+	rebus_status status = REBUS_OK;
 	for (int64_t i = 0; i < count; i++) {
-		if (x->status[i] == REBUS_MEMORY || x->status[i] == REBUS_MISUSE || x->status[i] == REBUS_SHAPE)
-			return error_set(err, x->status[i], "%s: %s", x->l->set->name, x->errors[i].text);
-		if (x->status[i]) {
+		const read_job *j = take_job(l);
+		if (!status && (j->status == REBUS_MEMORY || j->status == REBUS_MISUSE || j->status == REBUS_SHAPE))
+			status = error_set(err, j->status, "%s: %s", l->set->name, j->err.text);
+		if (j->status) {
 			if (!out->skipped++)
-				out->reason = x->errors[i];
+				out->reason = j->err;
 			continue;
 		}
-		out->at[out->count] = &x->l->items[i];
-		out->prompts[out->count++] = x->l->items[i].prompt;
+		out->at[out->count] = &j->it;
+		out->prompts[out->count++] = j->it.prompt;
 	}
-	return REBUS_OK;
+	return status;
 }
 
 rebus_status loader_get(loader *l, int64_t epoch, int64_t first, int64_t count, arena *a, batch *out, rebus_error *err)
 {
 	size_t n = (size_t)count;
-	reading x = {.l = l, .epoch = epoch, .first = first, .status = arena_zero(a, n, sizeof *x.status), .errors = arena_zero(a, n, sizeof *x.errors)};
 	batch b = {.at = arena_zero(a, n, sizeof *b.at), .prompts = arena_zero(a, n, sizeof *b.prompts)};
-	if (!x.status || !x.errors || !b.at || !b.prompts)
+	if (!b.at || !b.prompts)
 		return error_memory(err, "samples");
 	forget(l);
-	memset(l->items, 0, n * sizeof *l->items);
-	l->item_count = count;
-	shuffle(l, epoch);
-	crew_run(l->team, count, read_task, &x);
-	rebus_status status = gather(&x, count, &b, err);
+	const read_job *oldest = l->taken < l->put ? job_at(l, l->taken) : NULL;
+	if (!oldest || oldest->epoch != epoch || oldest->at != first) {
+		drain(l); /* the run begins, or goes on elsewhere */
+		l->next_epoch = epoch;
+		l->next_at = first;
+	}
+	while (l->put - l->taken < (l->queue ? l->room : count) && put_job(l))
+		;
+	if (!l->queue)
+		crew_run(l->team, count, read_task, l);
+	rebus_status status = gather(l, count, &b, err);
 	if (!status)
 		*out = b;
 	return status;

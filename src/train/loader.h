@@ -1,4 +1,4 @@
-/* loader.h - batches: which samples, in which order, read, augmented and prepared by the team. */
+/* loader.h - batches: which samples, in which order, read, augmented and prepared ahead of the steps by threads of their own. */
 #ifndef REBUS_LOADER_H
 #define REBUS_LOADER_H
 
@@ -28,19 +28,37 @@ typedef struct batch {
 /* What an objective makes of a sample that has been read; it->prompt is there and empty, memory is a's. */
 typedef rebus_status (*prepare_item)(const rebus_model *m, const sample *s, arena *a, item *it, rebus_error *err);
 
-typedef struct loader {
+typedef struct loader loader;
+typedef struct read_job { /* a sample to be read */
+	ahead_job base;
+	loader *of;
+	int64_t epoch, at, number; /* at: its place in the epoch's order; number: in the set */
+	arena mem;                 /* what the item has beyond its prompt */
+	item it;
+	rebus_status status;
+	rebus_error err;
+} read_job;
+
+/*
+ * A ring of jobs; its members go on by one as the ring's numbers, modulo room, do:
+ *
+ *     ... free │ held: the batch made last │ put: being read ahead, in order │ free ...
+ *              freed                       taken                             put
+ */
+struct loader {
 	const rebus_model *m;
 	const recipe *r;
 	const samples *set;
 	const rebus_runner *team;
 	prepare_item prepare;
-	arena *members;  /* [threads]: what the batch that was made last has beyond prompts */
-	item *items;     /* of that batch */
-	int64_t item_count;
+	ahead *queue;    /* NULL: batches are read when they are asked for, by the team */
+	read_job *jobs;  /* [room] */
+	int64_t room, freed, taken, put;
+	int64_t next_epoch, next_at; /* of the next job to put */
 	int32_t *order;  /* [set->count] of epoch `shuffled` */
 	int64_t shuffled;
 	bool augments;
-} loader;
+};
 
 rebus_status loader_open(loader *l, const rebus_model *m, const recipe *r, const samples *set, const rebus_runner *team, bool training,
                          prepare_item prepare, arena *a, rebus_error *err);

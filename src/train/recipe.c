@@ -59,6 +59,7 @@ static const recipe_option options[] = {
 	WHOLE_OPTION("layer-stats", layer_stats, 0, 1e12, 0,
 		"steps between lines with each tensor's gradient norm and variance, and update-to-weight ratio; 0: none", ""),
 	WHOLE_OPTION("patience", patience, 0, 1e9, 0, "evaluations without a better one before training ends early; 0: never", ""),
+	WHOLE_OPTION("ahead", ahead, 0, 16, 2, "batches read, decoded and prepared ahead by threads of their own; 0: each when its step begins", ""),
 	WHOLE_OPTION("checkpoint", checkpoint, 0, 1, 0,
 		"1: only what enters each block is kept for the gradient, the rest is computed again: less memory, a third more work, the same bits",
 		"arXiv 1604.06174"),
@@ -252,7 +253,7 @@ const char *recipe_about(arena *a, const recipe *r)
 	buf_init(&b, a->from, 1 << 16);
 	for (size_t i = 0; i < COUNT_OF(options); i++) {
 		const recipe_option *o = &options[i];
-		static const char *const free_ones[] = {"out", "merge", "checkpoint", "save-every", "log-every", "layer-stats"};
+		static const char *const free_ones[] = {"out", "merge", "checkpoint", "ahead", "save-every", "log-every", "layer-stats"};
 		bool counts = true;
 		for (size_t k = 0; k < COUNT_OF(free_ones); k++)
 			counts &= strcmp(o->name, free_ones[k]) != 0;

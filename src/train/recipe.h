@@ -13,7 +13,7 @@
 typedef struct recipe {
 	const char *model, *init, *data, *evaluation, *out, *objective, *optimiser, *schedule, *freeze, *keep, *precision;
 	const char *adapter, *lora, *lora_whole, *lora_root, *merge, *groups;
-	int64_t epochs, steps, batch, accumulate, warmup, evaluate_every, save_every, log_every, seed, layer_stats, patience, checkpoint;
+	int64_t epochs, steps, batch, accumulate, warmup, evaluate_every, save_every, log_every, seed, layer_stats, patience, checkpoint, ahead;
 	double rate, final_rate, weight_decay, decay_vectors, beta1, beta2, eps, momentum, clip, ema, layer_decay;
 	int64_t lora_rank;
 	double lora_alpha, lora_dropout;

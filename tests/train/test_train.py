@@ -183,6 +183,9 @@ def same_set_in_every_form(w):
     for name, data in forms.items():
         w.train(init=INIT, data=data, out=w.path(name), batch=2, epochs=2, log_every=1, flip=0.5)
         logs.append(w.log(name))
+    for ahead in (0, 1, 7):
+        w.train(init=INIT, data=forms["table"], out=w.path(f"ahead-{ahead}"), batch=2, epochs=2, log_every=1, flip=0.5, ahead=ahead)
+        logs.append(w.log(f"ahead-{ahead}"))
     check(all(x == logs[0] for x in logs) and len(logs[0]) == 6, f"{[x[-1] for x in logs]}")
 
     def fails(words, name, data):
