@@ -103,7 +103,7 @@ typedef struct rebus_model_options {
 } rebus_model_options;
 REBUS_API rebus_model_options rebus_model_defaults(void);
 
-/* folder: a Hugging Face checkpoint folder, or ORG/NAME found in the Hugging Face cache. options NULL: the defaults. */
+/* folder: a Hugging Face checkpoint folder, a .gguf file, or ORG/NAME found in the Hugging Face cache. options NULL: the defaults. */
 REBUS_API rebus_status rebus_model_open(const char *folder, const rebus_model_options *options, rebus_model **out, rebus_error *err);
 REBUS_API void rebus_model_close(rebus_model *model);
 

@@ -36,7 +36,7 @@ typedef struct {
 
 static const option table[] = {
 	{"--model", 'm', WORD, CLI_ALL | CLI_CHAT | CLI_CONVERT, FIELD(model), "DIR", 0, 0,
-	 "checkpoint folder, or ORG/NAME found in the Hugging Face cache (default: $REBUS_MODEL, else the model that comes with "
+	 "checkpoint folder, FILE.gguf, or ORG/NAME found in the Hugging Face cache (default: $REBUS_MODEL, else the model that comes with "
 	 "rebus, named above)"},
 	{"--image", 0, IMAGE, CLI_ALL, FIELD(pieces), "FILE", 0, 0, "a picture; repeatable, order counts"},
 	{"--text", 0, TEXT, CLI_ALL & ~(unsigned)CLI_CLASSIFY, FIELD(pieces), "STRING", 0, 0,

@@ -30,7 +30,7 @@ rebus_status hub_folder(arena *a, const char *name, const char **out, rebus_erro
 		return *out ? REBUS_OK : error_memory(err, name);
 	}
 	if (file_exists(name))
-		return error_set(err, REBUS_IO, "%s: is a file, expected a checkpoint folder", name);
+		return error_set(err, REBUS_IO, "%s: is a file, expected a checkpoint folder or FILE.gguf", name);
 	if (!looks_like_repository(name))
 		return error_set(err, REBUS_IO, "%s: no such folder", name);
 	const char *root = cache_root(a), *slash = strchr(name, '/');
