@@ -96,7 +96,13 @@ static bool specs_read(wire w, bool normalizer, sentencepiece_model *m)
 		if (normalizer && f.number == 2 && f.kind == 2)
 			m->charsmap = (text_span){(const char *)f.bytes.at, (size_t)(f.bytes.end - f.bytes.at)};
 		if (!normalizer && f.number == 3 && f.kind == 0)
-			m->bpe = f.value == 2;
+			m->unigram = f.value == 1;
+		if (!normalizer && f.number == 35 && f.kind == 0)
+			m->byte_fallback = f.value != 0;
+		if (!normalizer && f.number >= 40 && f.number < 43 && f.kind == 0)
+			m->ids[f.number - 40] = (int32_t)(uint32_t)f.value;
+		if (!normalizer && f.number >= 45 && f.number < 48 && f.kind == 2)
+			m->named[f.number - 45] = (text_span){(const char *)f.bytes.at, (size_t)(f.bytes.end - f.bytes.at)};
 	}
 	return !bad;
 }
@@ -104,7 +110,7 @@ static bool specs_read(wire w, bool normalizer, sentencepiece_model *m)
 rebus_status sentencepiece_read(arena *a, const char *name, const char *s, size_t n, sentencepiece_model *out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
-	sentencepiece_model m = {.charsmap = {"", 0}};
+	sentencepiece_model m = {.unigram = true, .ids = {0, 1, 2}, .named = {{"<unk>", 5}, {"<s>", 3}, {"</s>", 4}}, .charsmap = {"", 0}};
 	const wire whole = {(const unsigned char *)s, (const unsigned char *)s + n};
 	bool bad = false;
 	wire w = whole;
@@ -130,6 +136,9 @@ rebus_status sentencepiece_read(arena *a, const char *name, const char *s, size_
 			return not_a_model(name, err);
 	}
 	m.pieces = pieces;
+	for (i = 0; i < COUNT_OF(m.named); i++)
+		if (!utf8_valid(m.named[i].s, m.named[i].n) || memchr(m.named[i].s, 0, m.named[i].n) || m.named[i].n > TEXT_TOKEN_MOST)
+			return not_a_model(name, err);
 	*out = m;
 done:
 	return status;

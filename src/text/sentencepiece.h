@@ -13,7 +13,10 @@ typedef struct {
 typedef struct {
 	const text_piece_model *pieces;
 	size_t count;
-	bool bpe;           /* trained as BPE */
+	bool unigram;       /* trained as such, else as BPE, words or characters */
+	bool byte_fallback;
+	int64_t ids[3];       /* of the unknown token, the first and the last one; below 0: none */
+	text_span named[3];   /* their pieces */
 	text_span charsmap; /* n 0: none */
 } sentencepiece_model;
 

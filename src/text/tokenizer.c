@@ -144,6 +144,11 @@ static rebus_status model_read(tokenizer *t, const class_rule *rule, const text_
 	if (t->named[TEXT_UNK])
 		unk = (text_span){t->named[TEXT_UNK], strlen(t->named[TEXT_UNK])};
 	bpe_options o = {.fuse_unk = rule->fuse_unk, .byte_fallback = rule->byte_fallback, .make_merges = j->made};
+	if (j->made && !rule->rebuilt) { /* the plain class over a SentencePiece model */
+		o.fuse_unk = true;
+		json_flag(json_get(model, "byte_fallback"), &o.byte_fallback);
+		TRY(model_affix(t, model, "unk_token", &o.unk, err));
+	}
 	if (rule->unk_in_model)
 		o.unk = unk;
 	if (rule->suffix)
@@ -152,7 +157,7 @@ static rebus_status model_read(tokenizer *t, const class_rule *rule, const text_
 	unigram_options u = {.unk_id = 2};
 	switch (t->model) {
 	case MODEL_BPE:
-		return bpe_read(t, model, rule->rebuilt ? &o : NULL, err);
+		return bpe_read(t, model, rule->rebuilt || j->made ? &o : NULL, err);
 	case MODEL_WORDPIECE:
 		return wordpiece_read(t, model, rule->rebuilt ? &w : NULL, err);
 	case MODEL_UNIGRAM:
@@ -235,6 +240,22 @@ static rebus_status side_parse(const char *text, size_t n, const char *name, jso
 
 static rebus_status pieces_begin(tokenizer *t, rebus_error *err);
 
+/* The named tokens of a SentencePiece model, where the configuration names no others. */
+static rebus_status pieces_named(arena *a, const json *file, class_rule *rule, rebus_error *err)
+{
+	static const struct {
+		const char *member;
+		text_named which;
+	} list[] = {{"pieces_unk", TEXT_UNK}, {"pieces_bos", TEXT_BOS}, {"pieces_eos", TEXT_EOS}};
+	for (size_t i = 0; i < COUNT_OF(list); i++) {
+		size_t n;
+		const char *s = json_text(json_get(file, list[i].member), &n);
+		if (s && !(rule->named[list[i].which] = arena_text(a, s, n)))
+			return error_memory(err, "a tokenizer");
+	}
+	return REBUS_OK;
+}
+
 rebus_status text_open_memory(arena *a, const text_files *f, tokenizer **out, rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
@@ -254,6 +275,8 @@ rebus_status text_open_memory(arena *a, const text_files *f, tokenizer **out, re
 		TRY(map_parse(f->tokenizer_json, f->tokenizer_json_size, "tokenizer.json", VALUES_MOST, &file, err));
 	else
 		TRY(vocab_files_read(a->from, f, &rule, config, &file, err));
+	if (!rule.rebuilt && !f->tokenizer_json)
+		TRY(pieces_named(a, file, &rule, err));
 	t = arena_zero(a, 1, sizeof(*t));
 	if (!t) {
 		status = error_memory(err, "a tokenizer");

@@ -6,13 +6,16 @@
  *   T5Tokenizer                                   spiece.model                   Unigram, Precompiled, control and user tokens
  *   SiglipTokenizer                               spiece.model                   Unigram, its own normal form, then Precompiled
  *   LlamaTokenizer GemmaTokenizer Siglip2...      tokenizer.model                BPE, its merges made of the pieces
+ *   the plain class (Mistral, Phi-3)              tokenizer.model                BPE or Unigram, as it was trained
  *
- * Only the vocabulary is written; a class that reads such files rebuilds all other parts (class_rules.c). Control and user
- * tokens of a SentencePiece model stand under "pieces_added", which special_tokens.c reads. Merges of a SentencePiece model are
+ * For the plain class a whole file is written, of what the model says: U+2581 for blanks after Precompiled, no pre-tokenizer,
+ * blanks again when decoding (with bytes where it has them), its unknown, first and last token. For the others
+ * only the vocabulary is written; a class that reads such files rebuilds all other parts (class_rules.c). Control and user tokens
+ * of a SentencePiece model stand under "pieces_added", which special_tokens.c reads. Merges of a SentencePiece model are
  * all splits of a piece into two pieces, by the id of the whole, then by the length of the left part (bpe.c makes them).
  *
  * Reference: transformers 5.23.0, tokenization_utils_tokenizers.py (convert_to_native_format) and convert_slow_tokenizer.py
- * (SentencePieceExtractor, T5Converter); the plain class makes other parts of such files and is refused.
+ * (SentencePieceExtractor, T5Converter, build_tokenizer_from_spm_proto). Of other files the plain class makes nothing.
  */
 #include <string.h>
 
@@ -109,6 +112,41 @@ static void base64_write(text_span bytes, buf *out)
 	}
 }
 
+enum { RENAMED_MOST = 1000 };
+
+static bool is_piece(const sentencepiece_model *m, const char *text, size_t n)
+{
+	for (size_t i = 0; i < m->count; i++)
+		if (m->pieces[i].text.n == n && !memcmp(m->pieces[i].text.s, text, n))
+			return true;
+	return false;
+}
+
+/* added_tokens_decoder of tokenizer_config.json may give placeholders among the pieces other names. */
+static rebus_status rename_pieces(arena *a, sentencepiece_model *m, const json *config, rebus_error *err)
+{
+	size_t renamed = 0;
+	const json *list = json_get(config, "added_tokens_decoder");
+	text_piece_model *own = arena_get(a, m->count, sizeof *own);
+	if (!own)
+		return error_memory(err, "the vocabulary");
+	memcpy(own, m->pieces, m->count * sizeof *own);
+	for (json_each it = json_first(list); json_next(&it);) {
+		size_t n, id = 0, k = 0;
+		const char *text = json_text(json_get(it.value, "content"), &n);
+		for (; it.key[k] >= '0' && it.key[k] <= '9' && k < 9; k++)
+			id = 10 * id + (size_t)(it.key[k] - '0');
+		if (!text || !k || it.key[k] || id >= m->count || (own[id].text.n == n && !memcmp(own[id].text.s, text, n)))
+			continue;
+		if (++renamed > RENAMED_MOST)
+			return error_set(err, REBUS_LIMIT, "tokenizer_config.json: added_tokens_decoder: more than %d other names for pieces", RENAMED_MOST);
+		if (!is_piece(m, text, n))
+			own[id].text = (text_span){text, n};
+	}
+	m->pieces = own;
+	return REBUS_OK;
+}
+
 static void write_unigram_vocab(const sentencepiece_model *m, int64_t extra_ids, buf *out)
 {
 	buf_text(out, "{\"model\":{\"type\":\"Unigram\",");
@@ -117,7 +155,7 @@ static void write_unigram_vocab(const sentencepiece_model *m, int64_t extra_ids,
 			buf_format(out, "\"unk_id\":%zu,", i);
 			break;
 		}
-	buf_text(out, "\"vocab\":[");
+	buf_format(out, "\"byte_fallback\":%s,\"vocab\":[", m->byte_fallback ? "true" : "false");
 	for (size_t i = 0; i < m->count; i++) {
 		buf_text(out, i ? ",[" : "[");
 		buf_json(out, m->pieces[i].text.s, m->pieces[i].text.n);
@@ -130,7 +168,9 @@ static void write_unigram_vocab(const sentencepiece_model *m, int64_t extra_ids,
 
 static void write_bpe_vocab(const sentencepiece_model *m, buf *out)
 {
-	buf_text(out, "{\"model\":{\"type\":\"BPE\",\"vocab\":{");
+	buf_format(out, "{\"model\":{\"type\":\"BPE\",\"byte_fallback\":%s,\"unk_token\":", m->byte_fallback ? "true" : "false");
+	buf_json(out, m->named[0].s, m->named[0].n);
+	buf_text(out, ",\"vocab\":{");
 	for (size_t i = 0; i < m->count; i++) {
 		buf_text(out, i ? "," : "");
 		buf_json(out, m->pieces[i].text.s, m->pieces[i].text.n);
@@ -163,12 +203,32 @@ static void write_canonical(const sentencepiece_model *m, bool lower, buf *out)
 	              "{\"type\":\"Prepend\",\"prepend\":\"" TEXT_PIECES_BEFORE "\"}]}}");
 }
 
+/* The parts that the plain class makes. */
+static void write_plain(const sentencepiece_model *m, buf *out)
+{
+	static const char *const names[] = {"unk", "bos", "eos"};
+	buf_text(out, ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[");
+	if (m->charsmap.n) {
+		write_charsmap(m, out);
+		buf_text(out, ",");
+	}
+	buf_text(out, "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xE2\x96\x81\"}]},"
+	              "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"\xE2\x96\x81\"},\"content\":\" \"}");
+	buf_text(out, m->byte_fallback ? ",{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}]}" : "]}");
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		if (m->ids[i] >= 0) {
+			buf_format(out, ",\"pieces_%s\":", names[i]);
+			buf_json(out, m->named[i].s, m->named[i].n);
+		}
+}
+
 static rebus_status write_sentencepiece(const text_files *f, const class_rule *rule, const json *config, buf *out,
 	rebus_error *err)
 {
 	rebus_status status = REBUS_OK;
 	const char *name = f->sentencepiece_name ? f->sentencepiece_name : "tokenizer.model";
 	sentencepiece_model m;
+	const text_piece_model *original;
 	arena scratch;
 	int64_t extra_ids = 100;
 	arena_init(&scratch, out->from, 0);
@@ -182,21 +242,26 @@ static rebus_status write_sentencepiece(const text_files *f, const class_rule *r
 		status = error_set(err, REBUS_FORMAT, "tokenizer_config.json: extra_ids is not a number from 0 to 4096");
 		goto done;
 	}
-	if (rule->model == MODEL_UNIGRAM)
-		write_unigram_vocab(&m, rule->pieces ? 0 : extra_ids, out);
+	original = m.pieces; /* control and user tokens keep their names */
+	if (!rule->rebuilt && !m.unigram)
+		TRY(rename_pieces(&scratch, &m, config, err));
+	if (rule->rebuilt ? rule->model == MODEL_UNIGRAM : m.unigram)
+		write_unigram_vocab(&m, rule->rebuilt && !rule->pieces ? extra_ids : 0, out);
 	else
 		write_bpe_vocab(&m, out);
+	if (!rule->rebuilt)
+		write_plain(&m, out);
 	if (rule->pieces) {
 		write_canonical(&m, rule->lower, out);
 		goto done;
 	}
-	if (m.charsmap.n) {
+	if (m.charsmap.n && rule->rebuilt) {
 		buf_text(out, ",\"normalizer\":");
 		write_charsmap(&m, out);
 	}
 	buf_text(out, ",\"pieces_added\":[");
 	for (size_t i = 0, n = 0; i < m.count; i++) {
-		const text_piece_model *p = &m.pieces[i];
+		const text_piece_model *p = &original[i];
 		if (p->type != PIECE_CONTROL && p->type != PIECE_USER)
 			continue;
 		buf_text(out, n++ ? ",{\"content\":" : "{\"content\":");
@@ -216,7 +281,8 @@ rebus_status vocab_files_read(const rebus_allocator *from, const text_files *f, 
 	rebus_status status;
 	buf made;
 	buf_init(&made, from, TEXT_FILE_MOST);
-	if (!rule->rebuilt) {
+	bool plain = !rule->rebuilt && f->sentencepiece.data && !f->vocab_json.data && !f->vocab_txt.data;
+	if (!rule->rebuilt && !plain) {
 		const char *have = f->vocab_json.data ? "vocab.json" : f->vocab_txt.data ? "vocab.txt" : f->sentencepiece.data ?
 			f->sentencepiece_name : NULL;
 		return have ? error_set(err, REBUS_UNSUPPORTED,
@@ -224,7 +290,9 @@ rebus_status vocab_files_read(const rebus_allocator *from, const text_files *f, 
 		                                                "GPT2Tokenizer, LlamaTokenizer, Qwen2Tokenizer, SiglipTokenizer, T5Tokenizer only", have) :
 		              error_set(err, REBUS_IO, "tokenizer.json: missing");
 	}
-	if (rule->model == MODEL_WORDPIECE)
+	if (plain)
+		TRY(write_sentencepiece(f, rule, config, &made, err));
+	else if (rule->model == MODEL_WORDPIECE)
 		TRY(write_wordpiece(f, &made, err));
 	else if (rule->model == MODEL_UNIGRAM || rule->byte_fallback)
 		TRY(write_sentencepiece(f, rule, config, &made, err));

@@ -237,8 +237,18 @@ static void llama_pieces(void **state)
 	check_decode(&s, LIST(1, 8, 3, 9, 7), true, "ab\n<go>ab");
 	assert_true(text_is_special(s.t, 1) && !text_is_special(s.t, 9));
 	end(&s);
-	assert_int_equal(open_files(&s, &f, NULL, "{'tokenizer_class':'TokenizersBackend'}"), REBUS_UNSUPPORTED);
-	assert_non_null(strstr(s.err.text, "tokenizer.model"));
+	assert_int_equal(open_files(&s, &f, NULL, "{'tokenizer_class':'TokenizersBackend'}"), REBUS_OK); /* as Mistral's folders are read */
+	ENCODES(&s, "ab ab", true, 7, 8);
+	ENCODES(&s, "a\n<go>b", true, 5, 0, 9, 6); /* the model has no byte fallback */
+	ENCODES(&s, "xxab", true, 0, 7);
+	check_encode(&s, "", 0, true, NULL, 0);
+	check_decode(&s, LIST(7, 8, 2), false, "ab ab</s>");
+	check_decode(&s, LIST(7, 8, 2), true, "ab ab");
+	end(&s);
+	assert_int_equal(open_files(&s, &f, NULL, "{'tokenizer_class':'TokenizersBackend','add_bos_token':true,'add_eos_token':true,'added_tokens_decoder':"
+		"{'3':{'content':'<gone>','special':true}}}"), REBUS_OK);
+	ENCODES(&s, "ab ab", true, 1, 7, 8, 2);
+	ENCODES(&s, " ab</s><gone>a<go>", true, 1, 8, 2, 3, 5, 9, 2); /* a placeholder with another name */
 	end(&s);
 	for (size_t n = 0; n < sizeof(pieces) - 1; n++) { /* cut anywhere: refused, or a model of fewer pieces */
 		f.sentencepiece.size = n;
