@@ -259,6 +259,14 @@ typedef struct rebus_ask_options {
 	uint64_t seed;
 	bool ignore_eos;     /* do not stop at the end token */
 	const rebus_grammar *grammar; /* what the answers may be; NULL: anything */
+	/*
+	 * 0 or 1: none. More: so many beginnings of an answer grow side by side, and the answer is the one of the largest sum of log-probabilities
+	 * divided by length ^ length_penalty, found as transformers finds it (num_beams). early_stopping: done once so many have ended, instead of
+	 * when no longer one can become better. Greedy only, and without stops, log_probabilities, grammar; the text comes at the end.
+	 */
+	int32_t beams;
+	float length_penalty; /* 1 */
+	bool early_stopping;
 	/* Called for every piece of text that is final (whole characters), prompt by prompt; false ends that answer. NULL: none */
 	bool (*on_text)(void *user, size_t prompt, const char *text, size_t size);
 	void *user;

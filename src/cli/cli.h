@@ -62,6 +62,9 @@ typedef struct cli_request {
 	cli_list settings; /* cli_setting: options of a recipe, in the order given */
 	bool rollout, json, quiet, raw, bare, hidden_states, ignore_eos, logprobs, stats, profile, weights, restart, help;
 	int64_t threads, height, width, patch, max_patches, max_tokens, top, top_k, seed, mask_seed, repeat, copies, batch_size, batch_tokens, layer, head;
+	int64_t beams;
+	bool early_stopping;
+	double length_penalty;
 	double temperature, mask_ratio, top_p, min_p, repetition, presence, frequency;
 } cli_request;
 

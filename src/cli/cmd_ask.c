@@ -35,6 +35,9 @@ rebus_ask_options cli_ask_options(const cli_request *r, const rebus_grammar *gra
 	o.top_p = r->top_p > 0 ? (float)r->top_p : o.top_p;
 	o.seed = r->seed >= 0 ? (uint64_t)r->seed : o.seed;
 	o.ignore_eos = r->ignore_eos;
+	o.beams = (int32_t)r->beams;
+	o.length_penalty = (float)r->length_penalty;
+	o.early_stopping = r->early_stopping;
 	o.min_p = r->min_p >= 0 ? (float)r->min_p : o.min_p;
 	o.repetition_penalty = r->repetition > 0 ? (float)r->repetition : o.repetition_penalty;
 	o.presence_penalty = (float)r->presence;

@@ -104,6 +104,10 @@ static const option table[] = {
 	{"--ignore-eos", 0, FLAG, CLI_ASK | CLI_TRACE, FIELD(ignore_eos), NULL, 0, 0, "do not stop at the end token"},
 	{"--temperature", 0, REAL, CLI_ASK | CLI_CHAT, FIELD(temperature), "T", 0, 100,
 	 "0: the most likely token each time (greedy); above: draw, the flatter the higher (default: 0)"},
+	{"--beams", 0, WHOLE, CLI_ASK, FIELD(beams), "N", 1, 64, "grow N answers side by side and print the likeliest (default: 1, the likeliest token each time)"},
+	{"--length-penalty", 0, REAL, CLI_ASK, FIELD(length_penalty), "X", -100, 100,
+	 "with --beams: the logarithm of an answer's probability counts divided by length ^ X (default: 1)"},
+	{"--early-stopping", 0, FLAG, CLI_ASK, FIELD(early_stopping), NULL, 0, 0, "with --beams: done once N answers have ended"},
 	{"--top-k", 0, WHOLE, CLI_ASK | CLI_CHAT, FIELD(top_k), "K", 0, 1e9, "draw from the K most likely tokens only; 0: all (default: 0)"},
 	{"--top-p", 0, REAL, CLI_ASK | CLI_CHAT, FIELD(top_p), "P", 0, 1,
 	 "draw from the most likely tokens that make up P together (default: 1, all)"},
@@ -400,7 +404,7 @@ rebus_status cli_parse(const cli_command *command, int argc, char **argv, cli_re
 	bool options = true;
 	*out = (cli_request){.threads = -1, .height = -1, .width = -1, .patch = -1, .max_patches = -1, .max_tokens = -1, .top = -1,
 	                     .top_k = -1, .seed = -1, .mask_seed = -1, .repeat = -1, .copies = -1, .batch_size = -1, .batch_tokens = -1, .layer = -1, .head = -1,
-	                     .temperature = -1, .mask_ratio = -1, .top_p = -1, .min_p = -1, .repetition = -1};
+	                     .temperature = -1, .mask_ratio = -1, .top_p = -1, .min_p = -1, .repetition = -1, .length_penalty = 1};
 	for (int i = 0; i < argc && !status; i++) {
 		char name[64];
 		const char *value;

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "generate/beams.h"
 #include "generate/grammar.h"
 #include "generate/sample.h"
 #include "generate/sequences.h"
@@ -37,7 +38,7 @@ struct rebus_answer {
 
 rebus_ask_options rebus_ask_defaults(void)
 {
-	return (rebus_ask_options){.max_tokens = 256, .top_p = 1, .repetition_penalty = 1};
+	return (rebus_ask_options){.max_tokens = 256, .top_p = 1, .repetition_penalty = 1, .length_penalty = 1};
 }
 
 static rebus_status check_options(const rebus_session *s, const rebus_ask_options *o, rebus_error *err)
@@ -58,6 +59,10 @@ static rebus_status check_options(const rebus_session *s, const rebus_ask_option
 	if (!(fabsf(o->presence_penalty) <= 100) || !(fabsf(o->frequency_penalty) <= 100))
 		return error_set(err, REBUS_MISUSE, "presence_penalty %g and frequency_penalty %g, expected -100 to 100", (double)o->presence_penalty,
 			(double)o->frequency_penalty);
+	if (o->beams < 0 || o->beams > BEAMS_MOST || !(fabsf(o->length_penalty) <= 100))
+		return error_set(err, REBUS_MISUSE, "%d beams, length_penalty %g, expected 0 to %d, -100 to 100", o->beams, (double)o->length_penalty, BEAMS_MOST);
+	if (o->beams > 1 && (o->temperature > 0 || o->stop_count || o->log_probabilities || o->grammar))
+		return error_set(err, REBUS_MISUSE, "beams: given with a temperature, stops, log-probabilities or a grammar, which go with one answer at a time");
 	for (size_t i = 0; i < o->stop_count; i++)
 		if (!o->stops[i] || !o->stops[i][0])
 			return error_set(err, REBUS_MISUSE, "stop %zu: an empty text", i);
@@ -266,6 +271,25 @@ done:
 	return status;
 }
 
+/* The best of the beams of each prompt, as one answer. */
+static rebus_status search(asking *x, arena *a, rebus_error *err)
+{
+	rebus_status status;
+	const rebus_ask_options *o = x->o;
+	sampling how = {.repetition = o->repetition_penalty, .presence = o->presence_penalty, .frequency = o->frequency_penalty, .bias = o->bias,
+		.bias_count = o->bias_count};
+	beam_search b = {&x->g, &how, &x->room, o->max_tokens, o->length_penalty, o->early_stopping, o->ignore_eos};
+	beam_answer *best = arena_zero(a, x->answer->count, sizeof *best);
+	if (!best)
+		return error_memory(err, "an answer");
+	TRY(beams_run(&b, a, best, err));
+	for (size_t i = 0; i < x->answer->count; i++)
+		for (int32_t k = 0; k < best[i].count && x->answer->at[i].running; k++)
+			TRY(take_token(x, i, best[i].ids[k], k, err));
+done:
+	return status;
+}
+
 static rebus_status finish(asking *x, rebus_error *err)
 {
 	for (size_t i = 0; i < x->answer->count; i++) {
@@ -362,7 +386,7 @@ rebus_status rebus_ask(rebus_session *s, rebus_prompt *const *prompts, size_t co
 	TRY(begin_grammar(x.answer, o.grammar, err));
 	TRY(sequences_make(prompts, count, &a, &list, err));
 	TRY(sequences_features(s, prompts, count, (net_wants){0}, &a, &features, err));
-	TRY(growth_begin(&x.g, s, list, NULL, (int32_t)count, features, o.max_tokens, (net_wants){0}, false, err));
+	TRY(growth_begin_beams(&x.g, s, list, (int32_t)count, features, o.max_tokens, o.beams > 1 ? o.beams : 1, err));
 	int64_t width = 0;
 	growth_logits(&x.g, 0, &width);
 	x.next = arena_get(&a, count, sizeof *x.next);
@@ -375,7 +399,7 @@ rebus_status rebus_ask(rebus_session *s, rebus_prompt *const *prompts, size_t co
 	for (size_t i = 0; i < count; i++)
 		x.answer->at[i].prompt_tokens = list[i].count;
 	x.answer->prefill = time_now() - began;
-	TRY(grow(&x, err));
+	TRY(o.beams > 1 ? search(&x, &a, err) : grow(&x, err));
 	x.answer->decode = time_now() - began - x.answer->prefill;
 	TRY(finish(&x, err));
 	*out = x.answer;

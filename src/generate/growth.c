@@ -5,6 +5,9 @@
  *     prefill      all rows of all prompts in one run
  *     step         a row for each sequence that goes on; its key and value land at region[i] + past[i]
  *
+ * With beams, sequences 0 ... beams - 1 are of prompt 0 and so on: the first is read, its rows are copied to the others' regions. When
+ * two go on from one (growth_select), a region changes hands, or what came after the prompt is copied to one that nobody goes on from.
+ *
  * Where other angles count beyond a length (text_shape.restart), the step that grows beyond it has all rows of its sequence again.
  *
  * A step plans nothing and allocates nothing: its table, maps and layout lie in an arena reserved before the first one.
@@ -28,7 +31,7 @@ typedef struct run_parts { /* what a run is fed with */
 static int64_t total_rows(const growth *g)
 {
 	int64_t total = 0;
-	for (int32_t i = 0; i < g->count; i++)
+	for (int32_t i = 0; i < g->count; i += g->beams)
 		total += g->list[i].count;
 	return total;
 }
@@ -80,7 +83,7 @@ static rebus_status across(const growth *g, run_parts *r, const text_shape *w, a
 		r->order[3 * i] = r->table.order[i];
 	for (int64_t i = 0; r->where_memory && i < r->feature_rows; i++)
 		r->where_memory[i] = (int32_t)i;
-	return g->memory ? tokens_layout_across(a, &r->table, g->memory, &r->cross, err) : REBUS_OK;
+	return g->memory ? tokens_layout_across(a, &r->table, g->memory, g->beams, &r->cross, err) : REBUS_OK;
 }
 
 /* Maps, layout and angles of the table that is in r; everything from arena a. */
@@ -129,13 +132,17 @@ static void add_prompts(growth *g, run_parts *r)
 	for (int32_t i = 0; i < g->count; i++) {
 		const sequence *q = &g->list[i];
 		g->row[i] = (int32_t)r->table.rows;
+		if (i % g->beams) {
+			g->logits_at[i] = g->logits_at[i - 1];
+			continue;
+		}
 		for (int32_t k = 0; k < q->count; k++) {
 			bool image = q->picture[k] >= 0;
 			tokens_add(&r->table, image ? TOKEN_IMAGE : TOKEN_TEXT, i, k, q->picture[k], image ? feature++ : q->ids[k]);
 		}
 		if (!g->all)
 			r->picked[r->picked_count++] = (int32_t)r->table.rows - 1;
-		g->logits_at[i] = g->all ? (int32_t)r->table.rows - 1 : i;
+		g->logits_at[i] = g->all ? (int32_t)r->table.rows - 1 : (int32_t)r->picked_count - 1;
 	}
 	g->row[g->count] = (int32_t)r->table.rows;
 	for (int64_t k = 0; g->all && k < r->table.rows; k++)
@@ -228,9 +235,9 @@ static rebus_status begin_answers(growth *g, rebus_session *s, int32_t count, co
 }
 
 /* An empty growth; with an encoder also room for where its rows are, and what the answers begin with. */
-static rebus_status start(growth *g, rebus_session *s, int32_t count, const sequence **starts, rebus_error *err)
+static rebus_status start(growth *g, rebus_session *s, int32_t count, int32_t beams, const sequence **starts, rebus_error *err)
 {
-	*g = (growth){.s = s, .count = count};
+	*g = (growth){.s = s, .count = count * beams, .beams = beams};
 	arena_init(&g->fixed, s->m->mem.from, 0);
 	arena_init(&g->step, s->m->mem.from, 0);
 	if (!s->m->self.f->build_encoder)
@@ -241,14 +248,27 @@ static rebus_status start(growth *g, rebus_session *s, int32_t count, const sequ
 	return *starts ? REBUS_OK : begin_answers(g, s, count, starts, err);
 }
 
+/* A sequence for each beam of each prompt. */
+static rebus_status fan_out(growth *g, const sequence *prompts, rebus_error *err)
+{
+	sequence *list = g->beams > 1 ? arena_get(&g->fixed, (size_t)g->count, sizeof *list) : NULL;
+	if (g->beams > 1 && !list)
+		return error_memory(err, "an answer");
+	for (int32_t i = 0; list && i < g->count; i++)
+		list[i] = prompts[i / g->beams];
+	g->list = list ? list : prompts;
+	return REBUS_OK;
+}
+
 /* Everything but what lies in plans; size: what the plan is made for. growth_end also after a failure. */
-static rebus_status prepare(growth *g, rebus_session *s, const sequence *list, int32_t count, int64_t feature_rows,
-	int32_t max_tokens, bool all, net_size *size,
+static rebus_status prepare(growth *g, rebus_session *s, const sequence *prompts, int64_t feature_rows, int32_t max_tokens, bool all, net_size *size,
                             rebus_error *err)
 {
 	rebus_status status;
-	g->list = list;
+	int32_t count = g->count;
 	g->all = all;
+	TRY(fan_out(g, prompts, err));
+	const sequence *list = g->list;
 	const text_shape *w = s->m->text.f->words(s->m->text.config);
 	size_t n = (size_t)count + 1;
 	g->region = arena_zero(&g->fixed, n, sizeof(int32_t));
@@ -258,12 +278,13 @@ static rebus_status prepare(growth *g, rebus_session *s, const sequence *list, i
 	if (!g->region || !g->past || !g->row || !g->logits_at)
 		return error_memory(err, "an answer");
 	TRY(check_lengths(g, w, err));
-	int64_t rows = total_rows(g), cache = rows + (int64_t)count * max_tokens;
+	int64_t rows = total_rows(g), cache = g->beams * rows + (int64_t)count * max_tokens;
 	if (cache > INT32_MAX / 4)
 		return error_set(err, REBUS_LIMIT, "%lld tokens with their answers in one call", (long long)cache);
 	for (int32_t i = 0; i + 1 < count; i++)
 		g->region[i + 1] = g->region[i] + list[i].count + max_tokens;
 	TRY(keep_grown(g, w, max_tokens, &rows, err));
+	rows = int_max(rows, count);
 	*size = (net_size){.rows = rows, .features = feature_rows, .picked = all ? rows : count, .cache = cache, .memory = g->memory ? feature_rows : 0};
 done:
 	return status;
@@ -294,15 +315,27 @@ done:
 	return status;
 }
 
-rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, const sequence *starts, int32_t count, plan_rows features, int32_t max_tokens,
-	net_wants wants, bool all, rebus_error *err)
+/* The cache of what was read, for the other beams of each prompt. */
+static void share_prompts(growth *g)
+{
+	for (int32_t i = 0; i < g->count; i++) {
+		int32_t first = i - i % g->beams;
+		if (i == first)
+			continue;
+		g->past[i] = g->past[first];
+		plan_copy_cached(g->s->text.p, g->s->text.n.cache, g->region[i], g->region[first], g->past[i]);
+	}
+}
+
+static rebus_status begin(growth *g, rebus_session *s, const sequence *list, const sequence *starts, int32_t count, plan_rows features, int32_t max_tokens,
+	int32_t beams, net_wants wants, bool all, rebus_error *err)
 {
 	rebus_status status;
 	net_size size;
-	TRY(start(g, s, count, &starts, err));
+	TRY(start(g, s, count, beams, &starts, err));
 	if (g->memory)
 		TRY(read_prompts(g, s, list, count, wants, &features, err));
-	TRY(prepare(g, s, g->memory ? starts : list, count, features.rows, max_tokens, all, &size, err));
+	TRY(prepare(g, s, g->memory ? starts : list, features.rows, max_tokens, all, &size, err));
 	TRY(session_net(s, NET_TEXT, size, wants, err));
 	if (s->text.n.cache_order)
 		TRY(place_cache(g, s->text.n.size.cache, err));
@@ -310,11 +343,52 @@ rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, con
 		return error_set(err, REBUS_SHAPE, "the projector gives %lld columns, the text model reads %lld", (long long)features.width,
 			(long long)graph_slot_info(s->text.n.g, s->text.n.features_in)->width);
 	TRY(prefill(g, features, err));
+	share_prompts(g);
 	if (!arena_reserve(&g->step, step_bytes(g)))
 		return error_memory(err, "an answer");
 	g->step_mark = arena_here(&g->step);
 done:
 	return status;
+}
+
+rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, const sequence *starts, int32_t count, plan_rows features, int32_t max_tokens,
+	net_wants wants, bool all, rebus_error *err)
+{
+	return begin(g, s, list, starts, count, features, max_tokens, 1, wants, all, err);
+}
+
+rebus_status growth_begin_beams(growth *g, rebus_session *s, const sequence *list, int32_t count, plan_rows features, int32_t max_tokens, int32_t beams,
+                                rebus_error *err)
+{
+	if (beams < 1 || beams > BEAMS_MOST || count > INT32_MAX / 4 / beams)
+		return error_set(err, REBUS_MISUSE, "%d beams of %d prompts, expected 1 to %d", beams, count, BEAMS_MOST);
+	return begin(g, s, list, NULL, count, features, max_tokens, beams, (net_wants){0}, false, err);
+}
+
+void growth_select(growth *g, int32_t first, const int32_t *parent)
+{
+	int32_t region[BEAMS_MOST], unused[BEAMS_MOST], count = 0, *grown[BEAMS_MOST];
+	bool kept[BEAMS_MOST] = {false}, own[BEAMS_MOST];
+	for (int32_t i = 0; i < g->beams; i++) {
+		own[i] = !kept[parent[i]];
+		kept[parent[i]] = true;
+	}
+	for (int32_t i = 0; i < g->beams; i++) {
+		region[i] = g->region[first + i];
+		grown[i] = g->grown[first + i];
+		if (!kept[i])
+			unused[count++] = i;
+	}
+	for (int32_t i = 0; i < g->beams; i++) {
+		int32_t from = parent[i], to = own[i] ? from : unused[--count], prompt = g->list[first].count, more = g->past[first] - prompt;
+		g->region[first + i] = region[to];
+		g->grown[first + i] = grown[to];
+		if (own[i])
+			continue;
+		plan_copy_cached(g->s->text.p, g->s->text.n.cache, region[to] + prompt, region[from] + prompt, more);
+		if (grown[to])
+			memcpy(grown[to], grown[from], (size_t)more * sizeof **grown);
+	}
 }
 
 rebus_status growth_measure(rebus_session *s, const sequence *list, int32_t count, int64_t feature_rows, int32_t max_tokens, arena *a, size_t *plan_bytes,
@@ -325,13 +399,13 @@ rebus_status growth_measure(rebus_session *s, const sequence *list, int32_t coun
 	net_size size;
 	size_t read = 0;
 	const sequence *starts = NULL;
-	TRY(start(&g, s, count, &starts, err));
+	TRY(start(&g, s, count, 1, &starts, err));
 	if (g.memory) {
 		TRY(session_measure_encode(s, list, count, a, g.memory, &read, err));
 		feature_rows = g.memory[count];
 	}
 	run_parts r = {.feature_rows = feature_rows};
-	TRY(prepare(&g, s, g.memory ? starts : list, count, feature_rows, max_tokens, false, &size, err));
+	TRY(prepare(&g, s, g.memory ? starts : list, feature_rows, max_tokens, false, &size, err));
 	TRY(lay_out(&g, &r, a, err));
 	TRY(session_measure_net(s, NET_TEXT, size, plan_bytes, err));
 	*plan_bytes += read;

@@ -68,12 +68,13 @@ rebus_status session_numbers(const plan_rows *x, const char *what, rebus_error *
 bool session_output(const run_net *r, const char *name, plan_rows *out, output_kind *kind);
 
 /* ------------------------------------------------------------------------------------------------ generation */
+enum { BEAMS_MOST = 64 };
 /* Sequences that grow: prefill once, then a row for each that is still running. */
 typedef struct growth {
 	rebus_session *s;
-	int32_t count;
+	int32_t count, beams; /* sequences; so many in a row grow out of one prompt */
 	const sequence *list;
-	int32_t *memory;              /* with an encoder: [count + 1], its rows of each sequence; else NULL */
+	int32_t *memory;              /* with an encoder: [prompts + 1], its rows of each prompt; else NULL */
 	int32_t *cache_order;         /* [rows of the cache, 3]: places, for biases by distance; else NULL */
 	int32_t **grown;              /* [count][max]: what came after the prompts, where a sequence may have to be read again; else NULL */
 	int32_t *region, *past, *row; /* [count], [count], [count + 1] rows of the last run */
@@ -90,6 +91,11 @@ typedef struct growth {
  */
 rebus_status growth_begin(growth *g, rebus_session *s, const sequence *list, const sequence *starts, int32_t count, plan_rows features, int32_t max_tokens,
 	net_wants wants, bool all, rebus_error *err);
+/* The same, and out of each prompt grow so many sequences: sequence i out of prompt i / beams. It is read once. */
+rebus_status growth_begin_beams(growth *g, rebus_session *s, const sequence *list, int32_t count, plan_rows features, int32_t max_tokens, int32_t beams,
+                                rebus_error *err);
+/* Sequence first + i of a prompt goes on from where first + parent[i] is. */
+void growth_select(growth *g, int32_t first, const int32_t *parent);
 /* What growth_begin takes, as session_measure_see. */
 rebus_status growth_measure(rebus_session *s, const sequence *list, int32_t count, int64_t feature_rows, int32_t max_tokens, arena *a, size_t *plan_bytes,
                             rebus_error *err);

@@ -296,6 +296,8 @@ int32_t plan_steps_until(const plan *p, node_id id);
 rebus_status plan_run_steps(plan *p, const feed *f, int32_t first, int32_t last, const rebus_runner *runner, bool (*stop)(void *), void *user,
                             rebus_error *err);
 plan_rows plan_output(const plan *p, node_id id); /* a kept node after a run */
+/* Between runs: rows [to, to + rows) of every cache in that space become what [from, from + rows) are; the two do not overlap. */
+void plan_copy_cached(plan *p, space_id cache, int64_t to, int64_t from, int64_t rows);
 void plan_profile(plan *p, bool on);              /* measure each step of the runs from now on */
 typedef struct plan_step_info {
 	const char *op, *name;

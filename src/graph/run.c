@@ -66,6 +66,18 @@ plan_rows plan_output(const plan *p, node_id id)
 	return rows_of(p, id);
 }
 
+void plan_copy_cached(plan *p, space_id cache, int64_t to, int64_t from, int64_t rows)
+{
+	for (node_id id = 1; id <= graph_count(p->g); id++) {
+		const node *n = graph_node(p->g, id);
+		if (n->op != &op_cache || n->rows != cache || !p->places[id].used)
+			continue;
+		float *data = (float *)(void *)(p->memory + p->places[id].offset);
+		int64_t stride = rows_of(p, id).stride;
+		memcpy(data + to * stride, data + from * stride, (size_t)rows * (size_t)stride * sizeof(float));
+	}
+}
+
 /* Sources ascending: walking the forward map in order and appending keeps them so. */
 static void transpose(const rowmap *m, rowmap *out)
 {

@@ -19,6 +19,7 @@
 enum { NODES_MOST = 32 << 20 };
 
 typedef struct {
+	uint64_t begin; /* the first eight bytes, so that most comparisons are one of numbers */
 	const char *s;
 	size_t n;
 	int32_t id;
@@ -31,10 +32,20 @@ typedef struct {
 static int by_bytes(const void *a, const void *b)
 {
 	const sorted_token *x = a, *y = b;
+	if (x->begin != y->begin)
+		return x->begin < y->begin ? -1 : 1;
 	int order = memcmp(x->s, y->s, x->n < y->n ? x->n : y->n);
 	if (order)
 		return order;
 	return x->n != y->n ? (x->n < y->n ? -1 : 1) : x->id < y->id ? -1 : x->id > y->id;
+}
+
+static uint64_t first_bytes(const char *s, size_t n)
+{
+	uint64_t begin = 0;
+	for (size_t i = 0; i < 8; i++)
+		begin = begin << 8 | (i < n ? (unsigned char)s[i] : 0);
+	return begin;
 }
 
 static size_t common(const sorted_token *a, const sorted_token *b)
@@ -52,7 +63,7 @@ static size_t tokens_sort(const vocabulary_table *v, text_span prefix, sorted_to
 	for (size_t i = 0; i < v->count; i++) {
 		const vocabulary_entry *e = &v->entries[i];
 		if (e->token.n > prefix.n && (!prefix.n || memcmp(e->token.s, prefix.s, prefix.n) == 0))
-			list[n++] = (sorted_token){e->token.s + prefix.n, e->token.n - prefix.n, e->id};
+			list[n++] = (sorted_token){first_bytes(e->token.s + prefix.n, e->token.n - prefix.n), e->token.s + prefix.n, e->token.n - prefix.n, e->id};
 	}
 	if (n)
 		qsort(list, n, sizeof(*list), by_bytes);

@@ -153,7 +153,7 @@ rebus_status tokens_layout_near(arena *a, const layout *from, int64_t rows, int6
 	return REBUS_OK;
 }
 
-rebus_status tokens_layout_across(arena *a, const tokens *t, const int32_t *first, layout *out, rebus_error *err)
+rebus_status tokens_layout_across(arena *a, const tokens *t, const int32_t *first, int32_t share, layout *out, rebus_error *err)
 {
 	parts p;
 	int32_t count = sequence_count(t), i = 0;
@@ -162,7 +162,7 @@ rebus_status tokens_layout_across(arena *a, const tokens *t, const int32_t *firs
 	layout l = {.count = count, .seg = p.seg};
 	for (int64_t r = 0, end; r < t->rows; r = end, i++) {
 		end = sequence_end(t, r);
-		p.seg[i] = (segment){(int32_t)r, (int32_t)end, first[t->seq[r]], first[t->seq[r] + 1]};
+		p.seg[i] = (segment){(int32_t)r, (int32_t)end, first[t->seq[r] / share], first[t->seq[r] / share + 1]};
 	}
 	layout_finish(&l, p.first);
 	*out = l;

@@ -59,8 +59,8 @@ rebus_status tokens_layout_cached(arena *a, const tokens *t, const int32_t *regi
 /* The same, but a row sees at most the last `window` keys of what `from` lets it see, its own among them. from has lo and hi. */
 rebus_status tokens_layout_near(arena *a, const layout *from, int64_t rows, int64_t window, layout *out, rebus_error *err);
 
-/* To other rows: those of sequence s see rows first[s] ... first[s + 1] - 1 of them (by sequence number), all of these. */
-rebus_status tokens_layout_across(arena *a, const tokens *t, const int32_t *first, layout *out, rebus_error *err);
+/* To other rows: those of sequence s see rows first[s / share] ... first[s / share + 1] - 1 of them (by sequence number), all of these. */
+rebus_status tokens_layout_across(arena *a, const tokens *t, const int32_t *first, int32_t share, layout *out, rebus_error *err);
 
 /* ------------------------------------------------------------------------------------------------ row maps */
 /* out[i] = stacked row base[kind] + source; a negative base reads the zero row. */

@@ -314,6 +314,26 @@ def ask_answers(w):
 
 
 @test
+def ask_beams(w):
+    """The answers of transformers' generate(num_beams=...), many prompts at once and alone; what does not go with beams is said."""
+    parity = os.path.join(os.path.dirname(HERE), "parity")
+    with open(os.path.join(parity, "beams.json")) as f:
+        cases = json.load(f)
+    for c in cases:
+        folder = os.path.join(parity, "fixtures", c["folder"])
+        how = ["--raw", "--beams", str(c["beams"]), "--length-penalty", str(c["length_penalty"]), "--max-tokens", str(c["max_tokens"])]
+        how += ["--early-stopping"] if c["early_stopping"] else []
+        batch = w.write("beams.jsonl", "".join(json.dumps({"text": t}) + "\n" for t in c["texts"]))
+        got = w.json("ask", "-m", folder, "--batch", batch, *how)
+        same([g["ids"] for g in got], c["ids"], "%s, %d beams" % (c["folder"], c["beams"]))
+        same(w.json("ask", "-m", folder, *how, "--text", c["texts"][1]), [got[1]], "alone")
+    plain = ["ask", "-m", folder, "--raw", "--text", "a b c", "--max-tokens", "8"]
+    same(w.json(*plain, "--beams", "1"), w.json(*plain), "one beam")
+    for more in (["--temperature", "1"], ["--stop", "x"], ["--logprobs"]):
+        w.bad(2, "beams", *plain, "--beams", "2", "--json", *more)
+
+
+@test
 def ask_options(w):
     base = ["ask", "-m", w.model("llava-easyvqa"), "--image", w.picture("llava-easyvqa", 0), "what is the red shape?"]
     x = w.json(*base, "--max-tokens", "1")[0]

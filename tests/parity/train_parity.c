@@ -624,7 +624,7 @@ static void join(trainee *t, side *text, text_run *r, const int32_t *row)
 	int32_t *order = arena_zero(&t->mem, (size_t)r->table.rows, 3 * sizeof *order);
 	for (int64_t i = 0; i < r->table.rows; i++)
 		order[3 * i] = r->table.order[i];
-	must(tokens_layout_across(&t->mem, &r->table, row, cross, &err), &err);
+	must(tokens_layout_across(&t->mem, &r->table, row, 1, cross, &err), &err);
 	text->f.at[text->n.cross] = cross;
 	text->f.at[text->n.order] = order;
 }
