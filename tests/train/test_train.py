@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """test_train.py - rebus train as a user runs it.
 
-    test_train.py PROGRAM [-k WORD] [-v]
+    test_train.py PROGRAM [-k WORD] [--kills N] [-v]
 
 Loss curves are compared with PyTorch's (golden.json, made by make_golden.py); resuming is compared with never having stopped,
 to the byte; broken input gives one line. Standard library only. The last line is `N passed, N failed`.
@@ -31,8 +31,8 @@ def check(ok, text):
 
 
 class World:
-    def __init__(self, program, folder):
-        self.program, self.folder = os.path.abspath(program), folder
+    def __init__(self, program, folder, kills=0):
+        self.program, self.folder, self.kills = os.path.abspath(program), folder, kills
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -232,20 +232,22 @@ def killed_and_resumed(w):
     data = w.idx("train", 50)
     o = dict(OPTIONS, data=data, evaluation=w.idx("held", 20, seed=2))
     w.train(out=w.path("whole"), **o)
-    r, kills = random.Random(7), 0
-    for attempt in range(200):
-        p = subprocess.Popen(w.command(out=w.path("killed"), **o) + ["-t", str(1 + attempt % 3)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            p.wait(0.02 + r.random() * 0.35)
-            check(p.returncode == 0, f"exit code {p.returncode}")
-            break
-        except subprocess.TimeoutExpired:
-            p.send_signal(signal.SIGKILL)
-            p.wait()
-            kills += 1
-    w.train(out=w.path("killed"), **o)
+    r, kills, cycle = random.Random(7), 0, 0
+    while not cycle or kills < w.kills:
+        out, cycle = f"killed-{cycle}", cycle + 1
+        for attempt in range(200):
+            p = subprocess.Popen(w.command(out=w.path(out), **o) + ["-t", str(1 + attempt % 3)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                p.wait(0.02 + r.random() * 0.35)
+                check(p.returncode == 0, f"exit code {p.returncode}")
+                break
+            except subprocess.TimeoutExpired:
+                p.send_signal(signal.SIGKILL)
+                p.wait()
+                kills += 1
+        w.train(out=w.path(out), **o)
+        same_files(w, "whole", out)
     check(kills > 2, f"killed {kills} times only")
-    same_files(w, "whole", "killed")
 
 
 @test
@@ -375,6 +377,7 @@ def main():
     a = argparse.ArgumentParser()
     a.add_argument("program")
     a.add_argument("-k", default="")
+    a.add_argument("--kills", type=int, default=0, help="kill -9 at least so often, where runs are killed")
     a.add_argument("-v", action="store_true")
     a = a.parse_args()
     passed = failed = 0
@@ -384,7 +387,7 @@ def main():
         began = time.time()
         with tempfile.TemporaryDirectory() as folder:
             try:
-                t(World(a.program, folder))
+                t(World(a.program, folder, a.kills))
                 passed += 1
             except (Failed, subprocess.SubprocessError, OSError, ValueError, KeyError) as e:
                 failed += 1
