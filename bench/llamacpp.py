@@ -102,15 +102,17 @@ def timed(rebus, path, threads, text, steps):
 
 
 def first_token(rebus, path, threads):
-    """Seconds from exec to the end of a process that gives one token, and the most it had resident."""
-    start = time.perf_counter()
-    p = subprocess.Popen([rebus, "ask", "-m", path, "--raw", "-t", str(threads), "--max-tokens", "1", "--temperature", "0",
+    """Seconds from exec to the end of a process that gives one token, and the most it had resident. What a process had before its exec
+    counts as its own, so a small one in between starts it."""
+    between = ("import resource, subprocess, sys, time\nstart = time.perf_counter()\n"
+               "code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode\n"
+               "print(code, time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+    out = subprocess.run([sys.executable, "-c", between, rebus, "ask", "-m", path, "--raw", "-t", str(threads), "--max-tokens", "1", "--temperature", "0",
                           "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"],
-                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(p.pid, 0)
-    if status:
+                         capture_output=True, text=True).stdout.split()
+    if len(out) != 3 or out[0] != "0":
         sys.exit("llamacpp: rebus ask fails")
-    return time.perf_counter() - start, usage.ru_maxrss * 1024
+    return float(out[1]), int(out[2]) * 1024
 
 
 def measure(o, kind, path):
