@@ -319,14 +319,21 @@ def ask_beams(w):
     parity = os.path.join(os.path.dirname(HERE), "parity")
     with open(os.path.join(parity, "beams.json")) as f:
         cases = json.load(f)
+    ended = 0
     for c in cases:
-        folder = os.path.join(parity, "fixtures", c["folder"])
+        folder = w.fresh()
+        shutil.copytree(os.path.join(parity, "fixtures", c["folder"]), folder)
+        if c["ends"]:
+            with open(os.path.join(folder, "generation_config.json"), "w") as f:
+                json.dump({"eos_token_id": c["ends"]}, f)
         how = ["--raw", "--beams", str(c["beams"]), "--length-penalty", str(c["length_penalty"]), "--max-tokens", str(c["max_tokens"])]
         how += ["--early-stopping"] if c["early_stopping"] else []
         batch = w.write("beams.jsonl", "".join(json.dumps({"text": t}) + "\n" for t in c["texts"]))
         got = w.json("ask", "-m", folder, "--batch", batch, *how)
         same([g["ids"] for g in got], c["ids"], "%s, %d beams" % (c["folder"], c["beams"]))
         same(w.json("ask", "-m", folder, *how, "--text", c["texts"][1]), [got[1]], "alone")
+        ended += sum(g["finish"] == "stop" for g in got)
+    check(ended > 5, f"{ended} answers ended by themselves")
     plain = ["ask", "-m", folder, "--raw", "--text", "a b c", "--max-tokens", "8"]
     same(w.json(*plain, "--beams", "1"), w.json(*plain), "one beam")
     for more in (["--temperature", "1"], ["--stop", "x"], ["--logprobs"]):

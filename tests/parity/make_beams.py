@@ -18,14 +18,16 @@ def answers(folder):
         both = json.load(f)["model_type"] == "t5"
     model = (T.AutoModelForSeq2SeqLM if both else T.AutoModelForCausalLM).from_pretrained(path, dtype=torch.float32).eval()
     tokenizer = T.AutoTokenizer.from_pretrained(path)
+    ends = []  # of the fixture nothing ends by itself: later settings end at tokens that earlier answers had
     for beams, penalty, early, most in SETTINGS:
         ids = []
         for text in TEXTS:
             given = tokenizer(text, return_tensors="pt")
             given.pop("token_type_ids", None)
-            out = model.generate(**given, num_beams=beams, length_penalty=penalty, early_stopping=early, max_new_tokens=most, do_sample=False)[0].tolist()
+            out = model.generate(**given, num_beams=beams, length_penalty=penalty, early_stopping=early, max_new_tokens=most, do_sample=False, eos_token_id=ends or None)[0].tolist()
             ids.append(out[1 if both else given["input_ids"].shape[1]:])
-        yield {"folder": folder, "beams": beams, "length_penalty": penalty, "early_stopping": early, "max_tokens": most, "texts": TEXTS, "ids": ids}
+        yield {"folder": folder, "beams": beams, "length_penalty": penalty, "early_stopping": early, "max_tokens": most, "texts": TEXTS, "ends": list(ends), "ids": ids}
+        ends = sorted({i[len(i) // 2] for i in ids} | set(ends))[:3]
 
 
 def main():
