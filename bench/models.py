@@ -1,7 +1,7 @@
 """models.py - checkpoints of published sizes with random weights, and pictures, for the benchmarks.
 
     vit-b16        ViT-B/16 at 224 (86 million parameters), and vit-b16.onnx; vit-b16-int8.onnx, made from that when it is asked for
-    clip-l14       CLIP with ViT-L/14 at 224 (304 million) and a text tower of one layer
+    clip-l14       CLIP with ViT-L/14 at 224 (304 million) and a text tower of one layer, and clip-l14.onnx, its pictures' half
     llama-135m     a Llama of 135 million (30 layers of 576, 9 heads on 3), f32; llama-135m-bf16; .gguf of both for llama.cpp
     photo.jpg      1024 x 768, noise and slopes
 
@@ -64,6 +64,24 @@ def preprocessor(folder, kind, mean, std, crop):
         json.dump(c, f)
 
 
+def export(model, output, path):
+    """To ONNX: output(model, pixel values), any number of pictures."""
+    import torch
+
+    class Plain(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, pixel_values):
+            return output(self.model, pixel_values)
+
+    with torch.inference_mode():
+        torch.onnx.export(Plain(), (torch.zeros(2, 3, 224, 224),), path + ".part", input_names=["pixel_values"], output_names=["last"], dynamo=False,
+                          dynamic_axes={"pixel_values": {0: "n"}, "last": {0: "n"}}, opset_version=17)
+    os.rename(path + ".part", path)
+
+
 def vit(folder):
     import torch
     import transformers as T
@@ -76,17 +94,7 @@ def vit(folder):
     if not os.path.exists(onnx):
         model = T.ViTModel.from_pretrained(path, add_pooling_layer=False, attn_implementation="eager").eval()
 
-        class Plain(torch.nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.model = model
-
-            def forward(self, pixel_values):
-                return self.model(pixel_values).last_hidden_state
-
-        with torch.inference_mode():
-            torch.onnx.export(Plain(), (torch.zeros(2, 3, 224, 224),), onnx, input_names=["pixel_values"], output_names=["last"], dynamo=False,
-                              dynamic_axes={"pixel_values": {0: "n"}, "last": {0: "n"}}, opset_version=17)
+        export(model, lambda m, x: m(x).last_hidden_state, onnx)
     return path
 
 
@@ -123,6 +131,11 @@ def clip(folder):
         T.CLIPModel(config).save_pretrained(path)
         preprocessor(path, "CLIPImageProcessor", [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711], True)
         clip_tokenizer(path)
+    if not os.path.exists(path + ".onnx"):
+        def features(m, x):
+            y = m.get_image_features(x)
+            return y if isinstance(y, torch.Tensor) else y.pooler_output
+        export(T.CLIPModel.from_pretrained(path, attn_implementation="eager").eval(), features, path + ".onnx")
     return path
 
 

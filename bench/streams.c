@@ -85,6 +85,21 @@ static void run_map(const streams *s, int64_t row, int64_t rows)
 	}
 }
 
+static void run_narrow(const streams *s, int64_t row, int64_t rows)
+{
+	s->k->narrow(PRECISION_BF16, rows, WIDTH, s->x + row * WIDTH, WIDTH, s->z + row * WIDTH, WIDTH);
+}
+
+/* As plans do it: row by row, what is rounded is still in the first-level cache */
+static void run_norm_narrow(const streams *s, int64_t row, int64_t rows)
+{
+	float one[WIDTH];
+	for (int64_t r = row; r < row + rows; r++) {
+		s->k->layer_norm(1, WIDTH, s->x + r * WIDTH, WIDTH, s->w, s->w + WIDTH, 1e-6f, one, WIDTH);
+		s->k->narrow(PRECISION_BF16, 1, WIDTH, one, WIDTH, s->z + r * WIDTH / 2, WIDTH / 2);
+	}
+}
+
 static void run_widen(const streams *s, int64_t row, int64_t rows)
 {
 	s->k->widen(DT_BF16, rows * WIDTH, s->half + row * WIDTH, s->z + row * WIDTH);
@@ -99,6 +114,7 @@ static const struct {
 	{"layer_norm", run_layer_norm, 8, 0.5}, {"rms_norm", run_rms_norm, 8, 0.5}, {"gelu", run_gelu, 8, 0.25}, {"silu", run_silu, 8, 0.3},
 	{"gate", run_gate, 12, 0.3},            {"add", run_add, 12, 0.5},          {"rotate", run_rotate, 8, 0.5},
 	{"rotate_pairs", run_rotate_pairs, 8, 0.5}, {"map", run_map, 12, 0.4},      {"widen", run_widen, 6, 0.4},
+	{"narrow", run_narrow, 6, 0.4},         {"norm_narrow", run_norm_narrow, 6, 0.3},
 };
 
 static double thread_time(void)

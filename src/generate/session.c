@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { RAW_ROWS = 512 }; /* of a run that does not wait for weights to be made ready */
+
 rebus_session_options rebus_session_defaults(void)
 {
 	return (rebus_session_options){0};
@@ -118,14 +120,33 @@ static rebus_status build(rebus_session *s, const rebus_allocator *from, net *n,
 	return status;
 }
 
+/*
+ * A process that embeds one picture and ends should not copy all weights first: in f32 the first run of few rows packs panels on the
+ * fly, which costs little where each is used for one block of rows; the bits are the same. Whoever comes back gets them made ready.
+ */
+static bool starts_raw(const rebus_session *s, const run_net *r)
+{
+	return !s->plans && packs_precision(s->m->ready) == PRECISION_F32 && !packs_bytes(s->m->ready) && r->n.size.rows <= RAW_ROWS;
+}
+
+static rebus_status make_ready(rebus_session *s, run_net *r, rebus_error *err)
+{
+	rebus_status status = packs_prepare(s->m->ready, r->n.g, s->m->k, &s->runner, forget, (void *)(uintptr_t)s->m, err);
+	if (!status && r->p)
+		plan_use_packs(r->p);
+	r->raw = r->raw && status;
+	return status;
+}
+
 static rebus_status make(rebus_session *s, run_net *r, net_part part, net_size size, net_wants wants, rebus_error *err)
 {
 	rebus_status status = build(s, s->m->mem.from, &r->n, part, size, wants, err);
 	if (status)
 		return status;
 	r->made = true;
-	if (graph_packs(r->n.g))
-		status = packs_prepare(s->m->ready, r->n.g, s->m->k, &s->runner, forget, (void *)(uintptr_t)s->m, err);
+	r->raw = graph_packs(r->n.g) && starts_raw(s, r);
+	if (graph_packs(r->n.g) && !r->raw)
+		status = make_ready(s, r, err);
 	if (!status)
 		status = plan_make(r->n.g, s->m->k, s->runner.threads, s->options.memory, s->m->mem.from, &r->p, err);
 	if (status)
@@ -140,7 +161,7 @@ rebus_status session_net(rebus_session *s, net_part part, net_size need, net_wan
 {
 	run_net *r = part == NET_VISION ? &s->vision : part == NET_ENCODER ? &s->encoder : &s->text;
 	if (fits(r, need, wants))
-		return REBUS_OK;
+		return r->raw ? make_ready(s, r, err) : REBUS_OK;
 	net_size both = need;
 	bool wider = r->p && !memcmp(&r->n.wants, &wants, sizeof wants) && net_size_join(&both, &r->n.size);
 	net_drop(s, r);

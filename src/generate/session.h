@@ -16,6 +16,7 @@ typedef struct run_net {
 	net n;
 	plan *p;
 	bool made;
+	bool raw; /* its plan reads weights as they lie that could be made ready: after the first run of few rows */
 } run_net;
 
 struct rebus_session {

@@ -214,11 +214,13 @@ struct step {
 	int32_t in_width[NODE_INPUTS];
 	float *lse;
 	const gemm_pack *pack[WEIGHT_PARTS]; /* of a matrix product; NULL: the weight as it lies */
+	precision as; /* of what it writes: BF16, INT8 are narrow rows, where op.narrows said so */
 	/* fused into a matrix product */
 	act_kind act;
 	const float *residual;
 	int64_t ldr;
 	node_id in_id[NODE_INPUTS], residual_id;
+	node_id shown; /* the node whose name and width a profile shows: id, or what was rounded into it */
 	int64_t tasks;
 };
 const void *step_at(const step *s, slot id); /* this run's layout, row map, column or input */
@@ -235,6 +237,7 @@ struct op {
 	int64_t (*tasks)(const step *s);                  /* how the work is cut: by shape only */
 	void (*forward)(const step *s, int64_t task, void *scratch); /* NULL: nothing to compute (sources, views) */
 	void (*gradient)(graph *g, node_id self, node_id d_out);     /* appends nodes, hands them on with graph_flow */
+	bool (*narrows)(const node *n, precision as);     /* whether forward can write narrow rows itself; NULL: never */
 	int products;                                     /* matrix products it counts for */
 };
 #define OP(name) extern const op op_##name;
@@ -242,6 +245,9 @@ struct op {
 #undef OP
 
 /* For the operations' own files. */
+double step_writes(const step *s); /* bytes of its output */
+/* One row of forward's, made in scratch (of the node's width), as row r of the step's output */
+void step_narrow(const step *s, const float *row, int64_t r);
 node_id graph_narrow(graph *g, node_id x, precision as); /* x rounded for products; the same node for the same x */
 bool graph_is_narrow(const graph *g); /* are products of rounded rows, by its packs or by weights in blocks? Then attention's are, too */
 void graph_set_narrow(graph *g);
@@ -282,6 +288,7 @@ typedef struct plan_count {
 rebus_status plan_make(const graph *g, const kernels *k, int threads, size_t limit, const rebus_allocator *from, plan **out, rebus_error *err);
 /* The same without taking the memory: what it would be. */
 rebus_status plan_measure(const graph *g, const kernels *k, int threads, const rebus_allocator *from, plan_info *out, rebus_error *err);
+void plan_use_packs(plan *p); /* looks again for weights that were made ready since */
 void plan_free(plan *p);
 plan_info plan_about(const plan *p);
 plan_count plan_counts(const plan *p);

@@ -74,6 +74,7 @@ static void attend_forward(const step *s, int64_t task, void *scratch)
 	c.out = s->out;
 	c.ldo = s->ldo;
 	c.lse = s->lse;
+	c.out_as = s->as;
 	s->k->attend_run(&c, task, scratch);
 }
 
@@ -81,6 +82,11 @@ static size_t attend_scratch(const graph *g, const node *n, const kernels *k)
 {
 	(void)g;
 	return k->attend_scratch(&n->a.attend);
+}
+
+static bool attend_narrows(const node *n, precision as)
+{
+	return as == PRECISION_BF16 && n->a.attend.v_dim % 2 == 0;
 }
 
 static double pairs_seen(const step *s, const node *n)
@@ -102,7 +108,7 @@ static void attend_cost(const step *s, cost *c)
 {
 	const attention *a = &s->n->a.attend;
 	c->flops = 2 * pairs_seen(s, s->n) * a->heads * (a->head_dim + a->v_dim);
-	c->bytes = 4 * ((double)s->rows * a->heads * (a->head_dim + a->v_dim) + (double)s->in_rows[1] * a->kv_heads * (a->head_dim + a->v_dim));
+	c->bytes = step_writes(s) + 4 * ((double)s->rows * a->heads * a->head_dim + (double)s->in_rows[1] * a->kv_heads * (a->head_dim + a->v_dim));
 }
 
 static void attend_gradient(graph *g, node_id self, node_id d)
@@ -134,7 +140,8 @@ const op op_attend = {.name = "attend",
 					  .scratch = attend_scratch,
 					  .tasks = attend_tasks,
 					  .forward = attend_forward,
-					  .gradient = attend_gradient};
+					  .gradient = attend_gradient,
+					  .narrows = attend_narrows};
 
 node_id graph_attend(graph *g, const char *name, node_id q, node_id k, node_id v, const attention *spec, slot at, node_id table, slot q_at, slot kv_at)
 {

@@ -98,12 +98,29 @@ node_id graph_act(graph *g, const char *name, act_kind act, node_id x)
 }
 
 /* ------------------------------------------------------------------------------------------------ gate */
+static bool gate_narrows(const node *n, precision as)
+{
+	(void)n;
+	(void)as;
+	return true;
+}
+
+static size_t gate_scratch(const graph *g, const node *n, const kernels *k)
+{
+	(void)g;
+	(void)k;
+	return (size_t)n->width * sizeof(float);
+}
+
 static void gate_forward(const step *s, int64_t task, void *scratch)
 {
-	(void)scratch;
 	int64_t block = step_row_block(s), r1 = int_min(s->rows, (task + 1) * block);
-	for (int64_t r = task * block; r < r1; r++)
-		s->k->gate(s->n->a.act, s->n->width, s->in[0] + r * s->ld[0], s->in[1] + r * s->ld[1], s->out + r * s->ldo);
+	for (int64_t r = task * block; r < r1; r++) {
+		float *out = s->as == PRECISION_F32 ? s->out + r * s->ldo : scratch;
+		s->k->gate(s->n->a.act, s->n->width, s->in[0] + r * s->ld[0], s->in[1] + r * s->ld[1], out);
+		if (s->as != PRECISION_F32)
+			step_narrow(s, out, r);
+	}
 }
 
 static bool gate_back_shape(graph *g, node *n)
@@ -127,7 +144,7 @@ static void gate_back_forward(const step *s, int64_t task, void *scratch)
 
 static void gate_cost(const step *s, cost *c)
 {
-	*c = (cost){21 * values(s), 12 * values(s)};
+	*c = (cost){21 * values(s), 8 * values(s) + step_writes(s)};
 }
 
 static void gate_gradient(graph *g, node_id self, node_id d)
@@ -140,7 +157,8 @@ static void gate_gradient(graph *g, node_id self, node_id d)
 	graph_flow(g, n.in[1], graph_view(g, both, n.width, n.width));
 }
 
-const op op_gate = {.name = "gate", .shape = add_shape, .cost = gate_cost, .tasks = step_row_tasks, .forward = gate_forward, .gradient = gate_gradient};
+const op op_gate = {.name = "gate", .shape = add_shape, .cost = gate_cost, .scratch = gate_scratch, .tasks = step_row_tasks, .forward = gate_forward,
+	.gradient = gate_gradient, .narrows = gate_narrows};
 const op op_gate_back = {.name = "gate_back", .shape = gate_back_shape, .cost = gate_cost, .tasks = step_row_tasks, .forward = gate_back_forward};
 
 node_id graph_gate(graph *g, const char *name, act_kind act, node_id a, node_id b)

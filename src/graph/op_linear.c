@@ -9,8 +9,8 @@
  *   linear_dw  in: dy, x -> [out, in], all parts at once
  *
  * graph_round makes all three round their factors to bf16 on the way.
- * Where the graph has packs, W is read from there; in bf16 and int8 x is a narrow node (op_narrow.c), made by graph_linear. So it is
- * where W lies in blocks, which are multiplied as they lie.
+ * Where the graph has packs, W is read from there (or will be: until it is made ready a product has the same bits without); in bf16 and
+ * int8 x is a narrow node (op_narrow.c), made by graph_linear. So it is where W lies in blocks, which are multiplied as they lie.
  *
  * Cost: 2 m n k operations; x, W and y move once.
  */
@@ -27,9 +27,18 @@ static gemm_call call_forward(const step *s, int part, int64_t column)
 	const weight *w = s->n->w;
 	const matrix *m = &w->part[part];
 	return (gemm_call){.form = GEMM_NT, .m = s->rows, .n = m->out, .k = m->in, .a = s->in[0], .lda = s->ld[0], .b = m->data, .ldb = m->in,
-		.b_type = m->type, .c = s->out + column, .ldc = s->ldo, .bias = w->bias[part], .act = s->act,
-		.residual = s->residual ? s->residual + column : NULL, .ldr = s->ldr, .pack = s->pack[part],
-		.products = products(plan_graph(s->plan), m->type)};
+		.b_type = m->type, .c = s->as == PRECISION_BF16 ? s->out + column / 2 : s->out + column, .ldc = s->ldo, .bias = w->bias[part], .act = s->act,
+		.residual = s->residual ? s->residual + column : NULL, .ldr = s->ldr, .pack = s->pack[part], .c_as = s->as,
+		.products = products(plan_graph(s->plan), m->type), .whole = graph_packs(plan_graph(s->plan)) && m->type == DT_F32};
+}
+
+/* Parts start in the middle of a row of narrow C, so all are even. */
+static bool linear_narrows(const node *n, precision as)
+{
+	bool even = as == PRECISION_BF16;
+	for (int p = 0; p < n->w->parts; p++)
+		even &= n->w->part[p].out % 2 == 0;
+	return even;
 }
 
 /* of x as the weight sees it */
@@ -102,7 +111,7 @@ static void linear_cost(const step *s, cost *c)
 {
 	const weight *w = s->n->w;
 	c->flops = 2.0 * (double)s->rows * (double)w->out * (double)w->in;
-	c->bytes = 4.0 * (double)s->rows * (double)(w->out + w->in);
+	c->bytes = 4.0 * (double)s->rows * (double)narrow_words(s->pack[0] ? s->pack[0]->as : PRECISION_F32, w->in) + step_writes(s);
 	for (int p = 0; p < w->parts; p++)
 		c->bytes += s->pack[p] ? (double)s->k->pack_size(s->pack[p]->as, s->pack[p]->n, s->pack[p]->k)
 			: (double)dtype_bytes(w->part[p].type, w->part[p].out * w->in);
@@ -124,7 +133,7 @@ static void linear_gradient(graph *g, node_id self, node_id d)
 }
 
 const op op_linear = {.name = "linear", .shape = linear_shape, .cost = linear_cost, .scratch = linear_scratch, .tasks = linear_tasks,
-	.forward = linear_forward, .gradient = linear_gradient, .products = 1};
+	.forward = linear_forward, .gradient = linear_gradient, .narrows = linear_narrows, .products = 1};
 
 /* How many parts of a weight lie in blocks. */
 static int in_blocks(const weight *w)

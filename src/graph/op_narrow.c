@@ -4,6 +4,9 @@
  *   narrow  in: x    rows of 32-bit words as kernels.h describes them; attr.which is the precision
  *
  * Only matrix products read such a node. It has no gradient: training computes in f32.
+ *
+ * Where nobody else reads x, the step that makes x writes narrow rows itself (plan.c): a norm and a gate row by row, through
+ * scratch; products and attention, whose tasks have parts of rows, bf16 only.
  */
 #include "graph/graph.h"
 
@@ -20,6 +23,11 @@ static void narrow_forward(const step *s, int64_t task, void *scratch)
 	(void)scratch;
 	int64_t block = step_row_block(s), r0 = task * block, rows = int_min(s->rows - r0, block);
 	s->k->narrow((precision)s->n->a.which, rows, s->in_width[0], s->in[0] + r0 * s->ld[0], s->ld[0], s->out + r0 * s->ldo, s->ldo);
+}
+
+void step_narrow(const step *s, const float *row, int64_t r)
+{
+	s->k->narrow(s->as, 1, s->n->width, row, s->n->width, s->out + r * s->ldo, s->ldo);
 }
 
 static void narrow_cost(const step *s, cost *c)

@@ -38,19 +38,49 @@ static bool norm_shape(graph *g, node *n)
 	return n->in[1] || n->op == &op_layer_norm;
 }
 
+static bool norm_narrows(const node *n, precision as)
+{
+	(void)as;
+	return n->op == &op_layer_norm || !n->a.head_dim;
+}
+
+static size_t norm_scratch(const graph *g, const node *n, const kernels *k)
+{
+	(void)g;
+	(void)k;
+	return (size_t)n->width * sizeof(float);
+}
+
+/* Row by row, so that what is rounded is still in the first-level cache */
+static void forward_narrow(const step *s, int64_t r0, int64_t rows, float *row)
+{
+	for (int64_t r = r0; r < r0 + rows; r++) {
+		const float *x = s->in[0] + r * s->ld[0];
+		if (s->op == &op_layer_norm)
+			s->k->layer_norm(1, s->n->width, x, s->ld[0], s->in[1], s->in[2], s->n->a.eps, row, s->n->width);
+		else
+			s->k->rms_norm(1, s->n->width, x, s->ld[0], s->in[1], s->n->a.eps, row, s->n->width);
+		step_narrow(s, row, r);
+	}
+}
+
 static void layer_forward(const step *s, int64_t task, void *scratch)
 {
-	(void)scratch;
 	int64_t block = step_row_block(s), r0 = task * block, rows = int_min(s->rows - r0, block);
+	if (s->as != PRECISION_F32) {
+		forward_narrow(s, r0, rows, scratch);
+		return;
+	}
 	s->k->layer_norm(rows, s->n->width, s->in[0] + r0 * s->ld[0], s->ld[0], s->in[1], s->in[2], s->n->a.eps, s->out + r0 * s->ldo, s->ldo);
 }
 
 static void rms_forward(const step *s, int64_t task, void *scratch)
 {
-	(void)scratch;
 	int64_t block = step_row_block(s), r0 = task * block, rows = int_min(s->rows - r0, block);
 	int32_t d = unit_width(s, s->n->width);
-	if (d == s->n->width)
+	if (s->as != PRECISION_F32)
+		forward_narrow(s, r0, rows, scratch);
+	else if (d == s->n->width)
 		s->k->rms_norm(rows, d, s->in[0] + r0 * s->ld[0], s->ld[0], s->in[1], s->n->a.eps, s->out + r0 * s->ldo, s->ldo);
 	else
 		for (int64_t r = r0; r < r0 + rows; r++)
@@ -60,7 +90,7 @@ static void rms_forward(const step *s, int64_t task, void *scratch)
 static void norm_cost(const step *s, cost *c)
 {
 	double v = (double)s->rows * s->n->width;
-	*c = (cost){8 * v, 8 * v};
+	*c = (cost){8 * v, 4 * v + step_writes(s)};
 }
 
 static void norm_gradient(graph *g, node_id self, node_id d)
@@ -80,8 +110,10 @@ static void norm_gradient(graph *g, node_id self, node_id d)
 }
 
 const op op_layer_norm = {
-	.name = "layer_norm", .shape = norm_shape, .cost = norm_cost, .tasks = step_row_tasks, .forward = layer_forward, .gradient = norm_gradient};
-const op op_rms_norm = {.name = "rms_norm", .shape = norm_shape, .cost = norm_cost, .tasks = step_row_tasks, .forward = rms_forward, .gradient = norm_gradient};
+	.name = "layer_norm", .shape = norm_shape, .cost = norm_cost, .scratch = norm_scratch, .tasks = step_row_tasks, .forward = layer_forward,
+	.gradient = norm_gradient, .narrows = norm_narrows};
+const op op_rms_norm = {.name = "rms_norm", .shape = norm_shape, .cost = norm_cost, .scratch = norm_scratch, .tasks = step_row_tasks, .forward = rms_forward,
+	.gradient = norm_gradient, .narrows = norm_narrows};
 
 node_id graph_layer_norm(graph *g, const char *name, node_id x, const weight *w, const weight *b, float eps)
 {

@@ -4,6 +4,7 @@
  *   1. need    from the kept nodes backwards
  *   2. fuse    act(linear) and linear + residual become one step, where nobody else reads what lies between:
  *                  linear ─► act ─► add(other)   =   one matrix product with an epilogue at the place of the last
+ *              and a step whose rows are only read rounded (narrow, op_narrow.c) writes them so, if its operation can
  *   3. order   the nodes' own: a graph is built inputs first
  *   4. place   greedy: every matrix, in the order of the steps, gets the lowest gap between those that still live; caches get
  *              memory of their own
@@ -23,6 +24,7 @@ typedef struct maker {
 	node_id *linear;   /* [nodes + 1]: the linear node this node's step computes, 0 none */
 	node_id *residual; /* [nodes + 1] */
 	act_kind *act;     /* [nodes + 1] */
+	node_id *rounded;  /* [nodes + 1]: the node whose step writes this one, a narrow node; 0 none */
 	bool *gone;        /* [nodes + 1]: fused into a later step */
 } maker;
 
@@ -75,6 +77,19 @@ static void find_needed(maker *m)
 	}
 }
 
+/* The node whose operation the step of this one runs and whose inputs it reads */
+static node_id computed(const maker *m, node_id id)
+{
+	return m->linear[id] ? m->linear[id] : m->rounded[id] ? m->rounded[id] : id;
+}
+
+/* Whether the step of a can write what narrow node n rounds it to. */
+static bool can_round(const maker *m, const node *n)
+{
+	const node *a = graph_node(m->g, n->in[0]), *by = graph_node(m->g, computed(m, n->in[0]));
+	return m->uses[n->in[0]] == 1 && !a->keep && !a->lse && !a->view_of && by->op->narrows && by->op->narrows(by, (precision)n->a.which);
+}
+
 /* A linear step that only `by` reads and that nobody wants to see. */
 static bool can_fuse(const maker *m, node_id id)
 {
@@ -99,6 +114,11 @@ static int32_t fuse(maker *m)
 			m->act[id] = m->act[from];
 			m->residual[id] = from == a ? b : a;
 		}
+		if (n->op == &op_narrow && can_round(m, n)) {
+			from = m->rounded[id] = a;
+			m->act[id] = m->act[a];
+			m->residual[id] = m->residual[a];
+		}
 		if (from) {
 			m->linear[id] = m->linear[from];
 			m->gone[from] = true;
@@ -113,6 +133,15 @@ static void step_sources(step *s, const node *n, node_id residual)
 	for (int i = 0; i < NODE_INPUTS; i++)
 		s->in_id[i] = n->in[i];
 	s->residual_id = residual;
+}
+
+void plan_use_packs(plan *p)
+{
+	for (int32_t i = 0; i < p->step_count && graph_packs(p->g); i++) {
+		step *s = &p->steps[i];
+		for (int j = 0; s->op == &op_linear && j < s->n->w->parts; j++)
+			s->pack[j] = packs_find(graph_packs(p->g), &s->n->w->part[j]);
+	}
 }
 
 static bool make_steps(plan *p, const maker *m)
@@ -134,14 +163,13 @@ static bool make_steps(plan *p, const maker *m)
 		const node *n = graph_node(p->g, id);
 		if (!m->need[id] || m->gone[id] || !n->op->forward)
 			continue;
-		if (m->linear[id])
-			n = graph_node(p->g, m->linear[id]);
+		const precision as = m->rounded[id] ? (precision)n->a.which : PRECISION_F32;
+		n = graph_node(p->g, computed(m, id));
 		step *s = &p->steps[p->step_count++];
-		*s = (step){.op = n->op, .n = n, .id = id, .plan = p, .k = p->k, .act = m->act[id]};
+		*s = (step){.op = n->op, .n = n, .id = id, .plan = p, .k = p->k, .act = m->act[id], .as = as, .shown = m->rounded[id] ? m->rounded[id] : id};
 		step_sources(s, n, m->residual[id]);
-		for (int i = 0; n->op == &op_linear && graph_packs(p->g) && i < n->w->parts; i++)
-			s->pack[i] = packs_find(graph_packs(p->g), &n->w->part[i]);
 	}
+	plan_use_packs(p);
 	return true;
 }
 
@@ -197,7 +225,7 @@ static bool find_lives(plan *p, const maker *m)
 	for (int32_t i = 0; i < p->step_count; i++) {
 		const step *s = &p->steps[i];
 		life_arg l = {p, i};
-		each_source(m, m->linear[s->id] ? m->linear[s->id] : s->id, live_until, &l);
+		each_source(m, computed(m, s->id), live_until, &l);
 		if (s->residual_id)
 			live_until(&l, s->residual_id);
 	}
@@ -328,7 +356,8 @@ static bool maker_room(maker *m, arena *a)
 	m->linear = arena_zero(a, n, sizeof *m->linear);
 	m->residual = arena_zero(a, n, sizeof *m->residual);
 	m->act = arena_zero(a, n, sizeof *m->act);
-	return m->need && m->gone && m->uses && m->linear && m->residual && m->act;
+	m->rounded = arena_zero(a, n, sizeof *m->rounded);
+	return m->need && m->gone && m->uses && m->linear && m->residual && m->act && m->rounded;
 }
 
 static bool plan_room(plan *p)

@@ -38,6 +38,11 @@ int64_t step_row_tasks(const step *s)
 	return ceil_div(s->rows, step_row_block(s));
 }
 
+double step_writes(const step *s)
+{
+	return 4.0 * (double)s->rows * (double)narrow_words(s->as, s->n->width);
+}
+
 static plan_rows rows_of(const plan *p, node_id id)
 {
 	const node *n = graph_node(p->g, id);
@@ -390,7 +395,7 @@ bool plan_step_at(const plan *p, int32_t i, plan_step_info *out)
 	if (i < 0 || i >= p->step_count)
 		return false;
 	const step *s = &p->steps[i];
-	const node *n = graph_node(p->g, s->id);
+	const node *n = graph_node(p->g, s->shown);
 	*out = (plan_step_info){.op = s->op->name, .name = n->name, .seconds = p->seconds[i], .cost = p->costs[i], .rows = s->rows, .width = n->width};
 	return true;
 }

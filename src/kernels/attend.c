@@ -20,7 +20,7 @@
  * goes to attend_row.c, row by row.
  *
  * What is not seen must not leak, not even a NaN: 0 times NaN is NaN. Where some row of a panel sees a tile only in part, its
- * values are looked through, and if any is not finite, each row multiplies values in which all it does not see is 0.
+ * values are looked through, and if any is not finite (rounded to bf16, if they are), each row multiplies values in which all it does not see is 0.
  */
 #include "kernels/approx.h"
 #include "kernels/attend_inner.h"
@@ -41,6 +41,8 @@ typedef struct {
 	float *keys, *values, *s, *bias, *spare; /* the tile's; spare [v_dim, columns] */
 	int32_t *lo, *hi; /* [columns] */
 	attend_bias maker;
+	attend_block soon; /* what comes after these rows, of head soon_h; no rows: nothing */
+	int32_t soon_h;
 } work;
 
 /* What a panel sees of a tile: keys from ... to - 1, some row less than that if partial. */
@@ -154,13 +156,16 @@ static const float *finish_scores(work *w, const panel *p, sight see, int32_t j0
 	return w->bias;
 }
 
+/* What is beyond the middle between bfloat16's largest number and the next rounds to infinity. */
 static bool finite_values(const work *w, sight see, int32_t j0)
 {
+	static const float bfloat_end = 0x1.FFp127f;
 	const attend_call *c = w->call;
+	const bool rounded = c->products == DT_BF16;
 	bool finite = true;
 	for (int32_t j = see.from; j < see.to && finite; j++) {
 		const float *v = c->v + ((int64_t)w->seg.kv0 + j0 + j) * c->ldv + (int64_t)w->kv_head * c->spec->v_dim;
-		finite = w->in->finite(c->spec->v_dim, v);
+		finite = rounded ? w->in->largest(c->spec->v_dim, v) < bfloat_end : w->in->finite(c->spec->v_dim, v);
 	}
 	return finite;
 }
@@ -245,15 +250,44 @@ static void start(const work *w, int32_t panels)
 	}
 }
 
+static void write_narrow(const work *w, const panel *p)
+{
+	const attend_call *c = w->call;
+	const int64_t d = c->spec->v_dim;
+	w->lanes->finish(p->rows, d, p->out, p->l, w->spare, d);
+	for (int32_t r = 0; r < p->rows; r++)
+		w->in->to_bf16(d, w->spare + r * d, attend_narrow(c, p->row + r, w->h));
+}
+
 static void write(const work *w, int32_t panels)
 {
 	const attend_call *c = w->call;
 	const attention *spec = c->spec;
 	for (int32_t i = 0; i < panels; i++) {
 		panel p = panel_at(w, i);
-		w->lanes->finish(p.rows, spec->v_dim, p.out, p.l, c->out + p.row * c->ldo + (int64_t)w->h * spec->v_dim, c->ldo);
+		if (c->out_as == PRECISION_BF16)
+			write_narrow(w, &p);
+		else
+			w->lanes->finish(p.rows, spec->v_dim, p.out, p.l, c->out + p.row * c->ldo + (int64_t)w->h * spec->v_dim, c->ldo);
 		for (int32_t r = 0; r < p.rows && c->lse; r++)
 			c->lse[(int64_t)(p.row + r) * spec->heads + w->h] = p.l[r] == 0 ? -INFINITY : (float)(p.m[r] * ATTEND_LN2 + approx_log(p.l[r]));
+	}
+}
+
+/* The share of panel i of so many of the queries, keys and values that the task after this one starts with */
+static void fetch_soon(const work *w, int32_t i, int32_t panels)
+{
+	const attend_call *c = w->call;
+	const attention *spec = c->spec;
+	const int32_t kv_head = w->soon_h / (spec->heads / spec->kv_heads), rows = w->soon.rows;
+	const int32_t keys = rows ? (int32_t)int_min(ATTEND_SPAN, w->soon.seg.kv1 - w->soon.seg.kv0) : 0;
+	const int32_t row = rows * i / panels, row_end = rows * (i + 1) / panels, j = keys * i / panels, end = keys * (i + 1) / panels;
+	const int64_t q = (int64_t)w->soon.row + row, key = (int64_t)w->soon.seg.kv0 + j;
+	if (row < row_end)
+		w->lanes->fetch(row_end - row, spec->head_dim, c->q + q * c->ldq + (int64_t)w->soon_h * spec->head_dim, c->ldq);
+	if (j < end) {
+		w->lanes->fetch(end - j, spec->head_dim, c->k + key * c->ldk + (int64_t)kv_head * spec->head_dim, c->ldk);
+		w->lanes->fetch(end - j, spec->v_dim, c->v + key * c->ldv + (int64_t)kv_head * spec->v_dim, c->ldv);
 	}
 }
 
@@ -262,8 +296,12 @@ static void fetch_share(const work *w, int32_t i, int32_t panels, int32_t j0, in
 {
 	const attend_call *c = w->call;
 	const int32_t next = j0 + ATTEND_SPAN, n = (int32_t)int_min(ATTEND_SPAN, end - next);
-	if (!w->lanes->fetch || n <= 0)
+	if (!w->lanes->fetch)
 		return;
+	if (n <= 0) {
+		fetch_soon(w, i, panels);
+		return;
+	}
 	const int32_t from = n * i / panels, rows = n * (i + 1) / panels - from;
 	const int64_t key = (int64_t)w->seg.kv0 + next + from;
 	w->lanes->fetch(rows, c->spec->head_dim, c->k + key * c->ldk + (int64_t)w->kv_head * c->spec->head_dim, c->ldk);
@@ -299,7 +337,7 @@ static void clear_rows(const attend_call *c, int64_t from, int64_t to)
 {
 	const attention *spec = c->spec;
 	for (int64_t r = from; r < to; r++) {
-		memset(c->out + r * c->ldo, 0, (size_t)spec->heads * (size_t)spec->v_dim * sizeof *c->out);
+		memset(c->out + r * c->ldo, 0, (size_t)spec->heads * (size_t)spec->v_dim * (c->out_as == PRECISION_BF16 ? 2 : 4));
 		for (int32_t h = 0; h < spec->heads && c->lse; h++)
 			c->lse[r * spec->heads + h] = -INFINITY;
 	}
@@ -329,6 +367,27 @@ int64_t attend_cut_tasks(const attend_call *call)
 	return ceil_div(attend_blocks(call->at), joint_of(call)) * call->spec->heads + 1;
 }
 
+/* The block at *at and those after it, before end, that belong to the same segment; *at moves behind them. */
+static attend_block many_at(const layout *l, int64_t *at, int64_t end)
+{
+	attend_block b = attend_find(l, (*at)++);
+	for (; *at < end && b.row + b.rows < b.seg.q1; (*at)++)
+		b.rows += (int32_t)int_min(ATTEND_ROWS, b.seg.q1 - b.row - b.rows);
+	return b;
+}
+
+/* What this member most likely does when it is done with the rows before `block` of the task that ends with `end` */
+static void find_soon(work *w, int64_t block, int64_t end, int64_t blocks, int64_t joint)
+{
+	w->soon = (attend_block){0};
+	w->soon_h = w->h + (block >= blocks);
+	block = block >= blocks ? 0 : block;
+	if (w->soon_h == w->call->spec->heads)
+		return;
+	int64_t stop = block < end && w->soon_h == w->h ? end : int_min(block + joint, blocks);
+	w->soon = many_at(w->call->at, &block, stop);
+}
+
 /* Task by task through the rows of a head, so that its keys and values stay in the cache. */
 void attend_cut_run(const inner *in, const attend_call *call, int64_t task, void *scratch)
 {
@@ -343,14 +402,13 @@ void attend_cut_run(const inner *in, const attend_call *call, int64_t task, void
 	work w = {.in = in, .lanes = call->products == DT_BF16 ? in->attend_bf16 : in->attend, .call = call, .h = h, .kv_head = h / (spec->heads / spec->kv_heads)};
 	lay_out(&w, spec, scratch);
 	for (int64_t block = task % groups * joint; block < end;) {
-		attend_block b = attend_find(call->at, block++);
+		attend_block b = many_at(call->at, &block, end);
 		if (b.seg.q1 - b.seg.q0 < FEW) {
 			for (int32_t row = b.row; row < b.row + b.rows; row++)
 				attend_row(in, call, &b.seg, row, h, scratch);
 			continue;
 		}
-		for (; block < end && b.row + b.rows < b.seg.q1; block++)
-			b.rows += (int32_t)int_min(ATTEND_ROWS, b.seg.q1 - b.row - b.rows);
+		find_soon(&w, block, end, blocks, joint);
 		w.seg = b.seg;
 		w.row = b.row;
 		w.rows = b.rows;

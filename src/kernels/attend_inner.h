@@ -53,6 +53,12 @@ typedef struct attend_lanes {
 extern const attend_lanes attend_f32_portable, attend_bf16_portable, attend_f32_avx2, attend_bf16_avx2, attend_f32_avx512,
 	attend_bf16_avx512, attend_bf16_avx512bf16, attend_f32_neon, attend_bf16_neon;
 
+/* Where row `row` of head h goes in an output of narrow rows */
+static inline uint16_t *attend_narrow(const attend_call *c, int64_t row, int32_t h)
+{
+	return (uint16_t *)(void *)(c->out + row * c->ldo) + (int64_t)h * c->spec->v_dim;
+}
+
 static inline int64_t attend_words(int64_t n, int32_t pack)
 {
 	return (n + pack - 1) / pack;

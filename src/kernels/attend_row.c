@@ -7,7 +7,7 @@
  * It waits for memory: each key and value is read once, where it lies. Products are in f32 whatever the call's precision.
  */
 #include "kernels/approx.h"
-#include "kernels/inner.h"
+#include "kernels/attend_inner.h"
 
 #include <math.h>
 
@@ -82,11 +82,14 @@ void attend_row(const inner *in, const attend_call *c, const segment *seg, int32
 		if (from < to)
 			row_tile(in, c, &w, row, h, kv_head, (int64_t)seg->kv0 + j0, from, to);
 	}
-	float *to = c->out + row * c->ldo + (int64_t)h * spec->v_dim;
+	bool narrow = c->out_as == PRECISION_BF16;
+	float *to = narrow ? w.out : c->out + row * c->ldo + (int64_t)h * spec->v_dim;
 	if (w.l == 0)
 		memset(to, 0, (size_t)spec->v_dim * sizeof *to);
 	else
 		in->table->scale(spec->v_dim, 1.0f / w.l, w.out, to);
+	if (narrow)
+		in->to_bf16(spec->v_dim, to, attend_narrow(c, row, h));
 	if (c->lse)
 		c->lse[(int64_t)row * spec->heads + h] = w.l == 0 ? -INFINITY : (float)((double)w.m + approx_log(w.l));
 }

@@ -50,7 +50,7 @@ static void cut_turned(const inner *in, const gemm_call *g, cut *c)
 
 static cut cut_of(const inner *in, const gemm_call *g)
 {
-	cut c = {.few = g->form == GEMM_NT && g->m < FEW};
+	cut c = {.few = g->form == GEMM_NT && g->m < FEW && !g->whole};
 	if (g->m <= 0 || g->n <= 0)
 		return c;
 	if (c.few) {
@@ -361,9 +361,9 @@ static void tile(int64_t m, int64_t n, int64_t k, const float *a, int64_t row_st
 		}
 }
 
-static void packed_tile_f32(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+static void packed_tile_f32(const packed_call *p)
 {
-	tile(m, PANEL, words, a, row_step, 1, panel, PANEL, c, ldc, add);
+	tile(p->m, PANEL, p->words, p->a, p->row_step, 1, p->panel, PANEL, p->c, p->ldc, p->add);
 }
 
 void gemm_ahead_portable(int64_t rows, int64_t bytes, const void *from, int64_t step)

@@ -136,9 +136,9 @@ static void pack_columns(dtype type, int64_t n, int64_t k, const void *b, int64_
 			_mm256_storeu_ps(panel + j, j < n ? lanes_widen(type, from + j * size, n - j) : _mm256_setzero_ps());
 }
 
-static void packed_tile_f32(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+static void packed_tile_f32(const packed_call *p)
 {
-	tile(m, COLUMNS, words, a, row_step, 1, panel, COLUMNS, c, ldc, add);
+	tile(p->m, COLUMNS, p->words, p->a, p->row_step, 1, p->panel, COLUMNS, p->c, p->ldc, p->add);
 }
 
 void gemm_ahead_avx2(int64_t rows, int64_t bytes, const void *from, int64_t step)

@@ -20,6 +20,8 @@ typedef struct {
 	int64_t ldc, k;
 	bool add;
 	__mmask16 mask[2];
+	const char *soon, *rows_soon;
+	int64_t soon_step, rows_step;
 } tile_call;
 
 /* rows and vectors are constants. Row i of A is i % 3 steps from one of five pointers: x86 addresses reach two steps. */
@@ -29,10 +31,13 @@ INLINE void tile_rows(const int rows, const int vectors, const tile_call *t)
 	__m512 acc[ROWS][2];
 	UNROLL for (int i = 0; i < rows; i++)
 		acc[i][0] = acc[i][1] = _mm512_setzero_ps();
-	const int64_t step = t->row_step, k_step = t->k_step, ldb = t->ldb;
+	const int64_t step = t->row_step, k_step = t->k_step, ldb = t->ldb, soon_step = t->soon_step, rows_step = t->rows_step;
+	const char *soon = t->soon, *rows_soon = t->rows_soon;
 	const float *a0 = t->a, *a3 = a0 + 3 * step, *a6 = a3 + 3 * step, *a9 = a6 + 3 * step, *a12 = a9 + 3 * step, *b = t->b;
 	for (int64_t p = t->k; p > 0; p--) {
 		__m512 b0 = _mm512_maskz_loadu_ps(mask0, b), b1 = vectors > 1 ? _mm512_maskz_loadu_ps(mask1, b + 16) : b0;
+		_mm_prefetch(soon, _MM_HINT_T1);
+		_mm_prefetch(rows_soon, _MM_HINT_T1);
 		UNROLL for (int i = 0; i < rows; i++) {
 			const float *from = i < 3 ? a0 : i < 6 ? a3 : i < 9 ? a6 : i < 12 ? a9 : a12;
 			__m512 x = _mm512_set1_ps(from[(i % 3) * step]);
@@ -46,6 +51,8 @@ INLINE void tile_rows(const int rows, const int vectors, const tile_call *t)
 		a9 += k_step;
 		a12 += k_step;
 		b += ldb;
+		soon += soon_step;
+		rows_soon += rows_step;
 	}
 	UNROLL for (int i = 0; i < rows; i++) {
 		float *c = t->c + i * t->ldc;
@@ -96,7 +103,8 @@ void gemm_tile_avx512(int64_t m, int64_t n, int64_t k, const float *a, int64_t r
 	for (int64_t i = 0; i < m; i += ROWS)
 		for (int64_t j = 0; j < n; j += COLUMNS) {
 			tile_call t = {a + i * row_step, row_step, k_step, b + j, ldb,
-			               c + i * ldc + j,  ldc,      k,      add,   {wide_mask(n - j), wide_mask(n - j - 16)}};
+			               c + i * ldc + j,  ldc,      k,      add,   {wide_mask(n - j), wide_mask(n - j - 16)},
+			               (const char *)b, (const char *)b, 0, 0};
 			tile_part(int_min(ROWS, m - i), n - j > 16, &t);
 		}
 }
@@ -143,9 +151,11 @@ void gemm_pack_columns_avx512(dtype type, int64_t n, int64_t k, const void *b, i
 			_mm512_storeu_ps(panel + j, j < n ? wide_widen(type, from + j * size, n - j) : _mm512_setzero_ps());
 }
 
-void gemm_packed_tile_avx512(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+void gemm_packed_tile_avx512(const packed_call *p)
 {
-	gemm_tile_avx512(m, COLUMNS, words, a, row_step, 1, panel, COLUMNS, c, ldc, add);
+	tile_call t = {p->a, p->row_step, 1, p->panel, COLUMNS, p->c, p->ldc, p->words, p->add, {0xFFFF, 0xFFFF}, p->soon, p->rows_soon, p->soon_step,
+		p->rows_step};
+	tile_part(p->m, true, &t);
 }
 
 const inner inner_avx512 = {

@@ -194,9 +194,9 @@ static void few(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, dt
 		few_type(DT_BF16, 2, m, n, k, a, lda, b, ldb, c, ldc);
 }
 
-static void packed_tile_f32(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+static void packed_tile_f32(const packed_call *p)
 {
-	tile(m, COLUMNS, words, a, row_step, 1, panel, COLUMNS, c, ldc, add);
+	tile(p->m, COLUMNS, p->words, p->a, p->row_step, 1, p->panel, COLUMNS, p->c, p->ldc, p->add);
 }
 
 const inner inner_neon = {
@@ -219,6 +219,7 @@ const inner inner_neon = {
 	.packed = {{ROWS, COLUMNS, DEPTH, packed_tile_f32}, {4, COLUMNS, DEPTH, narrow_tile_bf16_neon}, {4, COLUMNS, DEPTH, narrow_tile_int8_neon}},
 	.quant = &quant_portable,
 	.finish = narrow_finish_neon,
+	.fetch = narrow_fetch,
 	.largest = narrow_largest_neon,
 	.to_int8 = narrow_to_int8_neon,
 	.to_bf16 = narrow_to_bf16_neon,

@@ -64,6 +64,7 @@ typedef struct {
 	const gemm_call *g;
 	const cut *c;
 	int64_t column, n, row0; /* of the task */
+	int64_t tiles, index; /* row tiles of the task, and the one at work */
 	float *tile, *acc, *copy;
 } task_of;
 
@@ -74,8 +75,13 @@ static tile_end end_of(const task_of *t, int64_t row, int64_t rows, int64_t colu
 	e.bias = g->bias ? g->bias + column : NULL;
 	e.residual = g->residual ? g->residual + row * g->ldr + column : NULL;
 	e.ldr = g->ldr;
-	e.c = g->c + row * g->ldc + column;
-	e.ldc = g->ldc;
+	if (g->c_as == PRECISION_BF16) {
+		e.half = (uint16_t *)(void *)(g->c + row * g->ldc) + column;
+		e.ldh = 2 * g->ldc;
+	} else {
+		e.c = g->c + row * g->ldc + column;
+		e.ldc = g->ldc;
+	}
 	if (g->pack->as == PRECISION_INT8) {
 		e.scale = pack_scales(t->in, g->pack) + column;
 		e.offset = pack_offsets(t->in, g->pack) + column;
@@ -98,22 +104,57 @@ static const float *words_at(const task_of *t, int64_t row, int64_t rows, int64_
 	return t->copy;
 }
 
+/*
+ * While the row tiles of a block of k run, the panels of the next one (of this task, else of the task beside it) come nearer, a share
+ * with each row tile: the first row tile would wait for them.
+ */
+static void ask_panel(const task_of *t, int64_t p, int64_t j, packed_call *call)
+{
+	const int64_t columns = t->in->packed[t->g->pack->as].columns;
+	int64_t column = t->column, next = p + t->c->depth;
+	if (next >= t->c->words) {
+		column = column + t->c->columns < t->g->n ? column + t->c->columns : 0;
+		next = 0;
+	}
+	if (column + j >= t->g->n)
+		return;
+	int64_t share = int_min(t->c->depth, t->c->words - next) * columns * 4 / t->tiles;
+	call->soon = (const char *)t->g->pack->data + 4 * ((column + j) * t->c->words + next * columns) + t->index * share;
+	call->soon_step = share / int_max(1, call->words) + 1;
+}
+
+/* And in the task that is the first to read its rows of A, the next row tile's, a share with each panel. */
+static void ask_rows(const task_of *t, int64_t j, packed_call *call)
+{
+	const int64_t columns = t->in->packed[t->g->pack->as].columns, share = call->m * t->g->lda * 4 / ceil_div(t->n, columns);
+	if (t->column || t->index + 1 >= t->tiles)
+		return;
+	call->rows_soon = (const char *)call->a + call->m * t->g->lda * 4 + j / columns * share;
+	call->rows_step = share / int_max(1, call->words) + 1;
+}
+
 static void run_rows(const task_of *t, int64_t row, int64_t rows, int64_t p, int64_t words)
 {
 	const packed_tile *k = &t->in->packed[t->g->pack->as];
 	bool first = p == 0, last = p + words >= t->c->words;
-	int64_t step;
-	const float *a = words_at(t, row, rows, p, words, &step);
+	packed_call call = {.m = rows, .words = words, .add = !first};
+	call.a = words_at(t, row, rows, p, words, &call.row_step);
 	for (int64_t j = 0; j < t->n; j += k->columns) {
-		const float *panel = (const float *)t->g->pack->data + (t->column + j) * t->c->words + p * k->columns;
 		float *acc = t->acc + (row - t->row0) * BLOCK_COLUMNS + j, *to = last ? t->tile : acc;
-		int64_t ld = last ? k->columns : BLOCK_COLUMNS;
+		call.panel = (const float *)t->g->pack->data + (t->column + j) * t->c->words + p * k->columns;
+		call.c = to;
+		call.ldc = last ? k->columns : BLOCK_COLUMNS;
 		for (int64_t i = 0; last && !first && i < rows; i++)
-			memcpy(to + i * ld, acc + i * BLOCK_COLUMNS, (size_t)k->columns * 4);
+			memcpy(to + i * call.ldc, acc + i * BLOCK_COLUMNS, (size_t)k->columns * 4);
 		tile_end e = end_of(t, row, rows, t->column + j, int_min(k->columns, t->n - j));
 		if (last)
 			t->in->fetch(&e);
-		k->tile(rows, words, a, step, panel, to, ld, !first);
+		call.soon = call.rows_soon = call.panel; /* nothing: what is there already */
+		call.soon_step = call.rows_step = 0;
+		ask_panel(t, p, j, &call);
+		if (!copied(t->g))
+			ask_rows(t, j, &call);
+		k->tile(&call);
 		if (last)
 			t->in->finish(&e);
 	}
@@ -127,12 +168,14 @@ void gemm_packed_run(const inner *in, const gemm_call *g, int64_t task, void *sc
 	t.n = int_min(c.columns, g->n - t.column);
 	t.row0 = task / c.column_blocks * c.rows;
 	int64_t rows = int_min(c.rows, g->m - t.row0), tiles = ceil_div(rows, in->packed[g->pack->as].rows), each = rows / tiles, more = rows % tiles;
+	t.tiles = tiles;
 	t.copy = t.tile + TILE_MOST;
 	t.acc = t.copy + in->packed[g->pack->as].rows * (c.depth + PAD);
 	for (int64_t p = 0; p == 0 || p < c.words; p += c.depth) {
 		int64_t words = int_min(c.depth, c.words - p), row = t.row0;
 		for (int64_t i = 0; i < tiles; i++) {
 			int64_t some = each + (i < more);
+			t.index = i;
 			run_rows(&t, row, some, p, words);
 			row += some;
 		}

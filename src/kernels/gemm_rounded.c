@@ -111,16 +111,20 @@ static void run_tile(const task_of *t, int64_t row, int64_t rows, int64_t k0, in
 	const packed_tile *kernel = &t->in->packed[PRECISION_BF16];
 	const int64_t unit = kernel->columns, words = (k + 1) / 2;
 	const bool first = k0 == 0, last = k0 + k >= g->k;
-	const uint32_t *a = rows_at(t, row, rows, k0, k);
+	packed_call call = {.m = rows, .words = words, .a = rows_at(t, row, rows, k0, k), .row_step = t->ldw, .add = !first};
 	for (int64_t j = 0; j < t->n; j += unit) {
 		float *acc = t->acc + row * t->wide + j;
+		call.panel = t->panels + j * words;
+		call.soon = call.rows_soon = call.panel; /* nothing is asked for: what comes next is not there yet */
+		call.c = last ? t->tile : acc;
+		call.ldc = last ? unit : t->wide;
 		if (!last) {
-			kernel->tile(rows, words, a, t->ldw, t->panels + j * words, acc, t->wide, !first);
+			kernel->tile(&call);
 			continue;
 		}
 		for (int64_t i = 0; !first && i < rows; i++)
 			memcpy(t->tile + i * unit, acc + i * t->wide, (size_t)unit * sizeof *acc);
-		kernel->tile(rows, words, a, t->ldw, t->panels + j * words, t->tile, unit, !first);
+		kernel->tile(&call);
 		int64_t at = t->row + row, column = t->column + j;
 		tile_end e = {.rows = rows, .n = int_min(unit, t->n - j), .tile = t->tile, .columns = unit, .bias = g->bias ? g->bias + column : NULL, .act = g->act,
 			.residual = g->residual ? g->residual + at * g->ldr + column : NULL, .ldr = g->ldr, .c = g->c + at * g->ldc + column, .ldc = g->ldc};

@@ -16,12 +16,24 @@
 
 enum { TILE = ATTEND_KEYS }; /* row stride of a tile of scores */
 
-/* The register-tiled product over words of a pack: see narrow rows in kernels.h. */
+/* One register tile of a product with a pack: see narrow rows in kernels.h. */
+typedef struct {
+	int64_t m, words; /* at most the tile's rows */
+	const void *a;
+	int64_t row_step; /* words from a row to the next */
+	const void *panel;
+	void *c; /* f32, or int32 for INT8 */
+	int64_t ldc;
+	bool add;
+	/* What will be read soon, of the panels and of A: asked for on the way, so many bytes further with every word */
+	const char *soon, *rows_soon;
+	int64_t soon_step, rows_step;
+} packed_call;
+
 typedef struct {
 	int32_t rows, columns, depth; /* of the register tile; of a panel; words of a block of k at most, a multiple of 16 */
-	/* c [m, columns] = A [m, words] times a panel [words][columns]; with add, added to c. One chain over the words ascending,
-	 * from 0. c holds f32, for INT8 int32. A row is row_step words after the one before. */
-	void (*tile)(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+	/* c [m, columns] = A [m, words] times a panel [words][columns]; with add, added to c. One chain over the words ascending, from 0. */
+	void (*tile)(const packed_call *call);
 } packed_tile;
 
 /* The epilogue over the product of a register tile. */
@@ -39,6 +51,8 @@ typedef struct {
 	int64_t ldr;
 	float *c;
 	int64_t ldc;
+	uint16_t *half; /* C of bfloat16, instead of c; NULL: c */
+	int64_t ldh;
 } tile_end;
 
 /* ---- products with weights in blocks (gemm_quant.c) */
@@ -151,8 +165,8 @@ void attend_softmax_neon(int64_t rows, float *s, float scale, const float *bias,
                          float *l, float *alpha);
 
 /* narrow_neon.c */
-void narrow_tile_bf16_neon(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
-void narrow_tile_int8_neon(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+void narrow_tile_bf16_neon(const packed_call *p);
+void narrow_tile_int8_neon(const packed_call *p);
 void narrow_finish_neon(const tile_end *end);
 float narrow_largest_neon(int64_t n, const float *x);
 void narrow_to_int8_neon(int64_t n, const float *x, float factor, uint8_t *y);
@@ -198,15 +212,15 @@ const int32_t *pack_offsets(const inner *in, const gemm_pack *p); /* INT8: [n] *
 void narrow_rows(const inner *in, precision as, int64_t rows, int64_t width, const float *x, int64_t ldx, void *y, int64_t ldy);
 
 /* narrow.c: the portable tiles, epilogue and roundings; their AVX2 forms in narrow_avx2.c */
-void narrow_tile_bf16(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
-void narrow_tile_int8(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+void narrow_tile_bf16(const packed_call *p);
+void narrow_tile_int8(const packed_call *p);
 void narrow_finish(const tile_end *end);
 void narrow_fetch(const tile_end *end);
 float narrow_largest(int64_t n, const float *x);
 void narrow_to_int8(int64_t n, const float *x, float factor, uint8_t *y);
 void narrow_to_bf16(int64_t n, const float *x, uint16_t *y);
-void narrow_tile_bf16_avx2(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
-void narrow_tile_int8_avx2(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+void narrow_tile_bf16_avx2(const packed_call *p);
+void narrow_tile_int8_avx2(const packed_call *p);
 void narrow_finish_avx2(const tile_end *end);
 void narrow_fetch_avx2(const tile_end *end);
 float narrow_largest_avx2(int64_t n, const float *x);
@@ -220,7 +234,7 @@ void narrow_to_bf16_avx512(int64_t n, const float *x, uint16_t *y);
 /* gemm_avx512.c, for both AVX-512 levels */
 void gemm_tile_avx512(int64_t m, int64_t n, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b, int64_t ldb,
                       float *c, int64_t ldc, bool add);
-void gemm_packed_tile_avx512(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add);
+void gemm_packed_tile_avx512(const packed_call *p);
 void gemm_pack_rows_avx512(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel);
 void gemm_pack_columns_avx512(dtype type, int64_t n, int64_t k, const void *b, int64_t ldb, float *panel);
 

@@ -154,6 +154,8 @@ typedef struct {
 	int64_t ldr;
 	const gemm_pack *pack; /* B made ready, or NULL */
 	precision products;    /* without a pack, B of f32: BF16 rounds both factors on the fly; else F32 */
+	bool whole;            /* NT without a pack: fewer than 8 rows take the chain of 8 and more, which is that of an F32 pack */
+	precision c_as;        /* BF16: C is narrow rows, ldc counts their words; n is even then, with a pack only */
 } gemm_call;
 
 /* One attention over a layout. q [q rows, heads * head_dim], k [kv rows, kv_heads * head_dim], v [kv rows, kv_heads * v_dim],
@@ -170,6 +172,7 @@ typedef struct {
 	float *out;
 	float *lse;
 	dtype products; /* DT_BF16: operands of both products rounded to bf16, sums and softmax in f32; else all in f32 */
+	precision out_as; /* BF16: out is narrow rows, ldo counts their words; v_dim is even then */
 } attend_call;
 
 /* Its gradient. delta [q rows, heads] = sum over v_dim of d_out * out. Any of dq, dkv, d_table NULL: not wanted. */

@@ -21,36 +21,36 @@ static uint32_t word_at(const void *p, int64_t index)
 	return w;
 }
 
-void narrow_tile_bf16(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+void narrow_tile_bf16(const packed_call *t)
 {
-	for (int64_t i = 0; i < m; i++) {
-		float sum[PANEL] = {0}, *to = (float *)c + i * ldc;
-		for (int64_t p = 0; p < words; p++) {
-			uint32_t x = word_at(a, i * row_step + p);
+	for (int64_t i = 0; i < t->m; i++) {
+		float sum[PANEL] = {0}, *to = (float *)t->c + i * t->ldc;
+		for (int64_t p = 0; p < t->words; p++) {
+			uint32_t x = word_at(t->a, i * t->row_step + p);
 			float low = approx_float(x << 16), high = approx_float(x & 0xFFFF0000u);
 			for (int j = 0; j < PANEL; j++) {
-				uint32_t y = word_at(panel, p * PANEL + j);
+				uint32_t y = word_at(t->panel, p * PANEL + j);
 				sum[j] += high * approx_float(y & 0xFFFF0000u);
 				sum[j] += low * approx_float(y << 16);
 			}
 		}
 		for (int j = 0; j < PANEL; j++)
-			to[j] = add ? to[j] + sum[j] : sum[j];
+			to[j] = t->add ? to[j] + sum[j] : sum[j];
 	}
 }
 
-void narrow_tile_int8(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+void narrow_tile_int8(const packed_call *t)
 {
-	for (int64_t i = 0; i < m; i++) {
-		int32_t sum[PANEL] = {0}, *to = (int32_t *)c + i * ldc;
-		const uint8_t *x = (const uint8_t *)a + 4 * i * row_step;
-		const int8_t *y = panel;
-		for (int64_t p = 0; p < words; p++, x += 4, y += 4 * PANEL)
+	for (int64_t i = 0; i < t->m; i++) {
+		int32_t sum[PANEL] = {0}, *to = (int32_t *)t->c + i * t->ldc;
+		const uint8_t *x = (const uint8_t *)t->a + 4 * i * t->row_step;
+		const int8_t *y = t->panel;
+		for (int64_t p = 0; p < t->words; p++, x += 4, y += 4 * PANEL)
 			for (int j = 0; j < PANEL; j++)
 				for (int b = 0; b < 4; b++)
 					sum[j] += x[b] * y[4 * j + b];
 		for (int j = 0; j < PANEL; j++)
-			to[j] = add ? to[j] + sum[j] : sum[j];
+			to[j] = t->add ? to[j] + sum[j] : sum[j];
 	}
 }
 
@@ -70,7 +70,11 @@ void narrow_finish(const tile_end *e)
 		if (e->act != ACT_NONE)
 			kernels_portable.act(e->act, e->n, x, x);
 		for (int64_t j = 0; j < e->n; j++)
-			e->c[i * e->ldc + j] = e->residual ? x[j] + e->residual[i * e->ldr + j] : x[j];
+			x[j] = e->residual ? x[j] + e->residual[i * e->ldr + j] : x[j];
+		if (e->half)
+			narrow_to_bf16(e->n, x, e->half + i * e->ldh);
+		else
+			memcpy(e->c + i * e->ldc, x, (size_t)e->n * sizeof *x);
 	}
 }
 

@@ -95,14 +95,14 @@ INLINE void tile_all(const precision as, int64_t m, tile_call t)
 	}
 }
 
-void narrow_tile_bf16_avx2(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+void narrow_tile_bf16_avx2(const packed_call *p)
 {
-	tile_all(PRECISION_BF16, m, (tile_call){a, panel, c, 4 * row_step, words, 4 * ldc, add});
+	tile_all(PRECISION_BF16, p->m, (tile_call){p->a, p->panel, p->c, 4 * p->row_step, p->words, 4 * p->ldc, p->add});
 }
 
-void narrow_tile_int8_avx2(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+void narrow_tile_int8_avx2(const packed_call *p)
 {
-	tile_all(PRECISION_INT8, m, (tile_call){a, panel, c, 4 * row_step, words, 4 * ldc, add});
+	tile_all(PRECISION_INT8, p->m, (tile_call){p->a, p->panel, p->c, 4 * p->row_step, p->words, 4 * p->ldc, p->add});
 }
 
 /* ------------------------------------------------------------------------------------------------ the epilogue */
@@ -130,13 +130,22 @@ void narrow_finish_avx2(const tile_end *e)
 			__m256 v = _mm256_loadu_ps(e->tile + i * e->columns + j);
 			if (e->residual)
 				v = _mm256_add_ps(v, lanes_get(e->residual + i * e->ldr + j, e->n - j));
-			lanes_put(e->c + i * e->ldc + j, e->n - j, v);
+			if (e->half)
+				_mm256_storeu_ps(e->tile + i * e->columns + j, v);
+			else
+				lanes_put(e->c + i * e->ldc + j, e->n - j, v);
 		}
+	for (int64_t i = 0; i < e->rows && e->half; i++)
+		narrow_to_bf16_avx2(e->n, e->tile + i * e->columns, e->half + i * e->ldh);
 }
 
 void narrow_fetch_avx2(const tile_end *e)
 {
-	for (int64_t i = 0; i < e->rows; i++) {
+	for (int64_t i = 0; i < e->rows && e->half; i++) {
+		__builtin_prefetch(e->half + i * e->ldh, 1);
+		__builtin_prefetch(e->half + i * e->ldh + e->n - 1, 1);
+	}
+	for (int64_t i = 0; i < e->rows && !e->half; i++) {
 		__builtin_prefetch(e->c + i * e->ldc, 1);
 		__builtin_prefetch(e->c + i * e->ldc + e->n - 1, 1);
 		if (e->n > 16)

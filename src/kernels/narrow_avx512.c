@@ -1,48 +1,19 @@
 /*
- * narrow_avx512.c - the epilogue of packed products and the roundings for AVX-512; see narrow.c.
- *
- * The epilogue walks a register tile that is still in the first-level cache: once for scales and bias, once in one call of
- * the activation over all of its rows, once for the residual and C; without an activation all is one walk.
+ * narrow_avx512.c - the epilogue of packed products (narrow_end_avx512.h) and the roundings for AVX-512; see narrow.c.
  */
-#include "kernels/inner.h"
-#include "kernels/lanes_avx512.h"
+#include "kernels/narrow_end_avx512.h"
 
-/* columns j ... of row i of the tile, scaled and with the bias */
-static inline __m512 raw_at(const tile_end *e, int64_t i, int64_t j, __mmask16 mask)
+/* A NaN must not round to infinity. */
+INLINE __m256i round_to_half(__m512 v)
 {
-	const float *x = e->tile + i * e->columns + j;
-	__m512 v = _mm512_loadu_ps(x);
-	if (e->scale) {
-		__m512i sum = _mm512_sub_epi32(_mm512_castps_si512(v), _mm512_maskz_loadu_epi32(mask, e->offset + j));
-		__m512 scale = _mm512_mul_ps(wide_set(e->row_scale[i * e->row_step]), _mm512_maskz_loadu_ps(mask, e->scale + j));
-		v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
-	}
-	return e->bias ? _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, e->bias + j)) : v;
+	const __m512i half = _mm512_set1_epi32(0x7FFF), one = _mm512_set1_epi32(1), quiet = _mm512_set1_epi32(0x400000);
+	__m512i u = _mm512_castps_si512(v);
+	__m512i r = _mm512_add_epi32(_mm512_add_epi32(u, half), _mm512_and_si512(_mm512_srli_epi32(u, 16), one));
+	r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), u, quiet);
+	return _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16));
 }
 
-static inline void put_at(const tile_end *e, int64_t i, int64_t j, __mmask16 mask, __m512 v)
-{
-	if (e->residual)
-		v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, e->residual + i * e->ldr + j));
-	_mm512_mask_storeu_ps(e->c + i * e->ldc + j, mask, v);
-}
-
-void narrow_finish_avx512(const tile_end *e)
-{
-	if (e->act == ACT_NONE) {
-		for (int64_t i = 0; i < e->rows; i++)
-			for (int64_t j = 0; j < e->n; j += 16)
-				put_at(e, i, j, wide_mask(e->n - j), raw_at(e, i, j, wide_mask(e->n - j)));
-		return;
-	}
-	for (int64_t i = 0; i < e->rows; i++)
-		for (int64_t j = 0; j < e->n; j += 16)
-			_mm512_storeu_ps(e->tile + i * e->columns + j, raw_at(e, i, j, wide_mask(e->n - j)));
-	kernels_avx512.act(e->act, e->rows * e->columns, e->tile, e->tile);
-	for (int64_t i = 0; i < e->rows; i++)
-		for (int64_t j = 0; j < e->n; j += 16)
-			put_at(e, i, j, wide_mask(e->n - j), _mm512_loadu_ps(e->tile + i * e->columns + j));
-}
+FINISH_ENTRY(narrow_finish_avx512, round_to_half)
 
 /* As whole numbers the bits of |x| are in order, NaN above infinity. */
 float narrow_largest_avx512(int64_t n, const float *x)
@@ -73,13 +44,6 @@ void narrow_to_int8_avx512(int64_t n, const float *x, float factor, uint8_t *y)
 
 void narrow_to_bf16_avx512(int64_t n, const float *x, uint16_t *y)
 {
-	const __m512i half = _mm512_set1_epi32(0x7FFF), one = _mm512_set1_epi32(1), quiet = _mm512_set1_epi32(0x400000);
-	for (int64_t i = 0; i < n; i += 16) {
-		__mmask16 mask = wide_mask(n - i);
-		__m512 v = _mm512_maskz_loadu_ps(mask, x + i);
-		__m512i u = _mm512_castps_si512(v);
-		__m512i r = _mm512_add_epi32(_mm512_add_epi32(u, half), _mm512_and_si512(_mm512_srli_epi32(u, 16), one));
-		r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), u, quiet); /* a NaN must not round to infinity */
-		_mm256_mask_storeu_epi16(y + i, mask, _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16)));
-	}
+	for (int64_t i = 0; i < n; i += 16)
+		_mm256_mask_storeu_epi16(y + i, wide_mask(n - i), round_to_half(_mm512_maskz_loadu_ps(wide_mask(n - i), x + i)));
 }

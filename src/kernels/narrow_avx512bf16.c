@@ -8,16 +8,9 @@
  * taken as 0. AMX tiles are not used: none of the machines this was written on has them.
  */
 #include "kernels/attend_inner.h"
-#include "kernels/lanes_avx512.h"
+#include "kernels/narrow_end_avx512.h"
 
 enum { ROWS = 14, COLUMNS = 32, DEPTH = 1024 };
-
-typedef struct {
-	const char *a, *panel;
-	char *c;
-	int64_t row_step, words, ldc; /* row_step and ldc in bytes */
-	bool add;
-} tile_call;
 
 INLINE __m512i word(const char *at)
 {
@@ -40,15 +33,18 @@ INLINE __m512i sum(const precision as, __m512i x, __m512i y)
 	return _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(x), _mm512_castsi512_ps(y)));
 }
 
-INLINE void tile_rows(const precision as, const int rows, const tile_call *t)
+INLINE void tile_rows(const precision as, const int rows, const packed_call *t)
 {
 	__m512i acc[ROWS][2];
 	UNROLL for (int i = 0; i < rows; i++)
 		acc[i][0] = acc[i][1] = _mm512_setzero_si512();
-	const int64_t row = t->row_step;
-	const char *a0 = t->a, *a3 = a0 + 3 * row, *a6 = a3 + 3 * row, *a9 = a6 + 3 * row, *a12 = a9 + 3 * row, *b = t->panel;
+	const int64_t row = 4 * t->row_step, soon_step = t->soon_step, rows_step = t->rows_step;
+	const char *a0 = t->a, *a3 = a0 + 3 * row, *a6 = a3 + 3 * row, *a9 = a6 + 3 * row, *a12 = a9 + 3 * row;
+	const char *b = t->panel, *soon = t->soon, *rows_soon = t->rows_soon;
 	for (int64_t p = t->words; p > 0; p--) {
 		__m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + 64);
+		_mm_prefetch(soon, _MM_HINT_T1);
+		_mm_prefetch(rows_soon, _MM_HINT_T1);
 		UNROLL for (int i = 0; i < rows; i++) {
 			const char *from = i < 3 ? a0 : i < 6 ? a3 : i < 9 ? a6 : i < 12 ? a9 : a12;
 			__m512i x = word(from + (i % 3) * row);
@@ -61,9 +57,11 @@ INLINE void tile_rows(const precision as, const int rows, const tile_call *t)
 		a9 += 4;
 		a12 += 4;
 		b += 128;
+		soon += soon_step;
+		rows_soon += rows_step;
 	}
 	UNROLL for (int i = 0; i < rows; i++) {
-		char *c = t->c + i * t->ldc;
+		char *c = (char *)t->c + 4 * i * t->ldc;
 		UNROLL for (int v = 0; v < 2; v++) {
 			if (t->add)
 				acc[i][v] = sum(as, _mm512_loadu_si512(c + 64 * v), acc[i][v]);
@@ -77,9 +75,9 @@ INLINE void tile_rows(const precision as, const int rows, const tile_call *t)
 		tile_rows(as, n, t);     \
 		break;
 
-INLINE void tile_part(const precision as, int64_t rows, const tile_call *t)
+INLINE void tile_part(const precision as, const packed_call *t)
 {
-	switch (rows) {
+	switch (t->m) {
 		TILE_CASE(1)
 		TILE_CASE(2)
 		TILE_CASE(3)
@@ -98,20 +96,14 @@ INLINE void tile_part(const precision as, int64_t rows, const tile_call *t)
 	}
 }
 
-static void tile_bf16(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+static void tile_bf16(const packed_call *p)
 {
-	for (int64_t i = 0; i < m; i += ROWS) {
-		tile_call t = {(const char *)a + 4 * i * row_step, panel, (char *)c + 4 * i * ldc, 4 * row_step, words, 4 * ldc, add};
-		tile_part(PRECISION_BF16, int_min(ROWS, m - i), &t);
-	}
+	tile_part(PRECISION_BF16, p);
 }
 
-static void tile_int8(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+static void tile_int8(const packed_call *p)
 {
-	for (int64_t i = 0; i < m; i += ROWS) {
-		tile_call t = {(const char *)a + 4 * i * row_step, panel, (char *)c + 4 * i * ldc, 4 * row_step, words, 4 * ldc, add};
-		tile_part(PRECISION_INT8, int_min(ROWS, m - i), &t);
-	}
+	tile_part(PRECISION_INT8, p);
 }
 
 static void to_bf16(int64_t n, const float *x, uint16_t *y)
@@ -122,6 +114,13 @@ static void to_bf16(int64_t n, const float *x, uint16_t *y)
 	for (; i < n; i += 16)
 		_mm256_mask_storeu_epi16(y + i, wide_mask(n - i), (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(wide_mask(n - i), x + i)));
 }
+
+INLINE __m256i to_half(__m512 v)
+{
+	return (__m256i)_mm512_cvtneps_pbh(v);
+}
+
+static FINISH_ENTRY(finish, to_half)
 
 const inner inner_avx512bf16 = {
 	.rows = ROWS,
@@ -142,7 +141,7 @@ const inner inner_avx512bf16 = {
 	.attend_bf16 = &attend_bf16_avx512bf16,
 	.packed = {{ROWS, COLUMNS, DEPTH, gemm_packed_tile_avx512}, {ROWS, COLUMNS, DEPTH, tile_bf16}, {ROWS, COLUMNS, DEPTH, tile_int8}},
 	.quant = &quant_avx512bf16,
-	.finish = narrow_finish_avx512,
+	.finish = finish,
 	.fetch = narrow_fetch_avx2,
 	.largest = narrow_largest_avx512,
 	.to_int8 = narrow_to_int8_avx512,

@@ -116,14 +116,14 @@ INLINE void tile_all(const precision as, int64_t m, tile_call t)
 	}
 }
 
-void narrow_tile_bf16_neon(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+void narrow_tile_bf16_neon(const packed_call *p)
 {
-	tile_all(PRECISION_BF16, m, (tile_call){a, panel, c, 4 * row_step, words, 4 * ldc, add});
+	tile_all(PRECISION_BF16, p->m, (tile_call){p->a, p->panel, p->c, 4 * p->row_step, p->words, 4 * p->ldc, p->add});
 }
 
-void narrow_tile_int8_neon(int64_t m, int64_t words, const void *a, int64_t row_step, const void *panel, void *c, int64_t ldc, bool add)
+void narrow_tile_int8_neon(const packed_call *p)
 {
-	tile_all(PRECISION_INT8, m, (tile_call){a, panel, c, 4 * row_step, words, 4 * ldc, add});
+	tile_all(PRECISION_INT8, p->m, (tile_call){p->a, p->panel, p->c, 4 * p->row_step, p->words, 4 * p->ldc, p->add});
 }
 
 /* ------------------------------------------------------------------------------------------------ the epilogue */
@@ -152,8 +152,10 @@ void narrow_finish_neon(const tile_end *e)
 			float32x4_t v = vld1q_f32(row + j);
 			if (e->residual)
 				v = vaddq_f32(v, lanes_get(e->residual + i * e->ldr + j, e->n - j));
-			lanes_put(e->c + i * e->ldc + j, e->n - j, v);
+			lanes_put(e->half ? row + j : e->c + i * e->ldc + j, e->n - j, v);
 		}
+		if (e->half)
+			narrow_to_bf16_neon(e->n, row, e->half + i * e->ldh);
 	}
 }
 

@@ -3,8 +3,7 @@
  * memory and are those of AVX2.
  */
 #include "kernels/entries.h"
-#include "kernels/act_tables.h"
-#include "kernels/lanes_avx512.h"
+#include "kernels/act_avx512.h"
 
 KERNEL_DECLARE(_avx512)
 
@@ -13,45 +12,6 @@ INLINE __m512 gelu_inner(__m512 u)
 	__m512 square = _mm512_mul_ps(u, u);
 	__m512 cube = _mm512_mul_ps(_mm512_mul_ps(square, u), wide_set(GELU_TANH_B));
 	return wide_tanh(_mm512_mul_ps(wide_set(GELU_TANH_A), _mm512_add_ps(u, cube)));
-}
-
-/* x (1/2 + h(x)); see act_tables.h. A NaN passes: min gives its second operand, and the sum carries it. */
-INLINE __m512 half_odd(const int pieces, const float *h, float width, float end, __m512 x, float factor)
-{
-	const __m512 sign = wide_set(-0.0f), magic = wide_set(EXP_ROUND);
-	__m512 u = _mm512_mul_ps(x, wide_set(factor)), t = _mm512_min_ps(wide_set(end), wide_abs(u));
-	__m512 i = _mm512_fmadd_ps(t, wide_set(1 / width), magic); /* the low bits are the number of the piece */
-	__m512 r = _mm512_fnmadd_ps(_mm512_sub_ps(i, magic), wide_set(width), t), p[5];
-	UNROLL for (int k = 0; k < 5; k++)
-		p[k] = pieces == 16 ? _mm512_permutexvar_ps(_mm512_castps_si512(i), _mm512_loadu_ps(h + 16 * k))
-		                    : _mm512_permutex2var_ps(_mm512_loadu_ps(h + 32 * k), _mm512_castps_si512(i), _mm512_loadu_ps(h + 32 * k + 16));
-	__m512 y = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_fmadd_ps(p[4], r, p[3]), r, p[2]), r, p[1]), r, p[0]);
-	y = _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(t, wide_set(end), _CMP_EQ_OQ), wide_set(0.5f));
-	return _mm512_mul_ps(x, _mm512_add_ps(wide_set(0.5f), _mm512_xor_ps(y, _mm512_and_ps(sign, u))));
-}
-
-INLINE __m512 value(const act_kind kind, __m512 x)
-{
-	switch (kind) {
-	case ACT_RELU:
-		return _mm512_max_ps(_mm512_setzero_ps(), x);
-	case ACT_GELU:
-		return half_odd(16, h_gelu[0], H_GELU_WIDTH, H_GELU_END, x, 1);
-	case ACT_GELU_TANH:
-		return half_odd(16, h_gelu_tanh[0], H_GELU_TANH_WIDTH, H_GELU_TANH_END, x, 1);
-	case ACT_QUICK_GELU:
-		return half_odd(32, h_sigmoid[0], H_SIGMOID_WIDTH, H_SIGMOID_END, x, QUICK_GELU_A);
-	case ACT_SILU:
-		return half_odd(32, h_sigmoid[0], H_SIGMOID_WIDTH, H_SIGMOID_END, x, 1);
-	case ACT_TANH:
-		return wide_tanh(x);
-	case ACT_SIGMOID:
-		return wide_sigmoid(x);
-	case ACT_NONE:
-	case ACT_COUNT:
-		break;
-	}
-	return x;
 }
 
 INLINE __m512 slope(const act_kind kind, __m512 x)
@@ -92,7 +52,7 @@ INLINE __m512 slope(const act_kind kind, __m512 x)
 INLINE void act_loop(const act_kind kind, int64_t n, const float *x, float *y)
 {
 	for (int64_t i = 0; i < n; i += 16)
-		wide_put(y + i, n - i, value(kind, wide_get(x + i, n - i)));
+		wide_put(y + i, n - i, act_value(kind, wide_get(x + i, n - i)));
 }
 
 INLINE void act_back_loop(const act_kind kind, int64_t n, const float *x, const float *dy, float *dx)
@@ -104,7 +64,7 @@ INLINE void act_back_loop(const act_kind kind, int64_t n, const float *x, const 
 INLINE void gate_loop(const act_kind kind, int64_t n, const float *a, const float *b, float *y)
 {
 	for (int64_t i = 0; i < n; i += 16)
-		wide_put(y + i, n - i, _mm512_mul_ps(value(kind, wide_get(a + i, n - i)), wide_get(b + i, n - i)));
+		wide_put(y + i, n - i, _mm512_mul_ps(act_value(kind, wide_get(a + i, n - i)), wide_get(b + i, n - i)));
 }
 
 INLINE void gate_back_loop(const act_kind kind, int64_t n, const float *a, const float *b, const float *dy, float *da, float *db)
@@ -112,7 +72,7 @@ INLINE void gate_back_loop(const act_kind kind, int64_t n, const float *a, const
 	for (int64_t i = 0; i < n; i += 16) {
 		__m512 x = wide_get(a + i, n - i), y = wide_get(b + i, n - i), g = wide_get(dy + i, n - i);
 		wide_put(da + i, n - i, _mm512_mul_ps(_mm512_mul_ps(g, y), slope(kind, x)));
-		wide_put(db + i, n - i, _mm512_mul_ps(g, value(kind, x)));
+		wide_put(db + i, n - i, _mm512_mul_ps(g, act_value(kind, x)));
 	}
 }
 
