@@ -117,7 +117,7 @@ def bert_mistakes(w):
     for path, value, says in (("type_vocab_size", 0, "type_vocab_size"), ("type_vocab_size", 2 ** 40, "type_vocab_size"), ("type_vocab_size", 1, "shape"), ("vocab_size", 5, "shape"),
                               ("max_position_embeddings", 0, "max_position_embeddings"), ("max_position_embeddings", 4, "shape"), ("hidden_size", 33, "multiple"), ("num_hidden_layers", 3, "layer.2"),
                               ("is_decoder", True, "encoder"), ("add_cross_attention", True, "encoder"), ("position_embedding_type", "\"relative_key\"", "absolute"),
-                              ("tie_word_embeddings", False, "decoder.weight"), ("architectures", ["BertForPreTraining"], "architectures"), ("hidden_act", "\"x\"", "hidden_act"),
+                              ("tie_word_embeddings", False, "decoder.weight"), ("architectures", ["BertForPreTraining"], "cls.seq_relationship.weight"), ("hidden_act", "\"x\"", "hidden_act"),
                               ("architectures", ["BertForSequenceClassification"], "classifier.weight")):
         w.bad("trace", "-m", w.config(bert, path, value), "--text", "a", "--pair", "b", "-o", out, says=says)
     w.bad("trace", "-m", bert, "--text", "a " * 60, "-o", out, says="48 tokens")
