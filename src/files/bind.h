@@ -61,6 +61,7 @@ typedef struct weight_row {
 	/* For new weights: sides of 1 before and after what out and in say; an optional one is made where the
 	 * architecture's name ends so ('|' separates alternatives) */
 	int32_t lead, trail;
+	int32_t blank; /* WEIGHT_IF: TABLE: it begins as zeros */
 	int32_t waves; /* WEIGHT_IF: TABLE: it begins as sines and cosines of the places of a tower's patches, and stays so */
 	int32_t times; /* WEIGHT_DIM: `in` so many times, as that many things are joined; 0: once */
 	const char *only;

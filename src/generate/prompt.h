@@ -30,6 +30,8 @@ typedef struct grid_picture { /* a processed picture and its patch grid */
 	float *noise;  /* [rows * columns] where patches are dropped at random: those of the least noise stay; else NULL */
 	int32_t *kept; /* [rows * columns] patches by noise, the first `seen` of which stay; NULL: all do */
 	int32_t seen;
+	const int32_t *place;  /* [seen] patches in whose places the kept ones stand; NULL: each in its own */
+	const uint8_t *masked; /* [rows * columns] patches whose pixels are zeros; NULL: none */
 	bool resample; /* positions are interpolated, by this method: */
 	grid_method positions;
 } grid_picture;

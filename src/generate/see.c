@@ -7,6 +7,7 @@
  * Padding (a policy of batching, never needed) puts rows of kind PAD after a picture's own: patches of zeros, without a
  * position, which are computed like any row and seen by none.
  */
+#include <math.h>
 #include <string.h>
 
 #include "generate/session.h"
@@ -44,11 +45,20 @@ typedef struct sight { /* a run being put together */
 	rowmap probe;
 	layout self, cross;
 	whole_run *whole; /* NULL: nothing is restored */
+	float *angles;    /* NULL: nothing is turned */
 } sight;
 
 static bool picks(const sight *v, bool learned, int32_t order)
 {
 	return v->pick == PICK_ALL || (v->pick == PICK_PATCHES && !learned) || (v->pick == PICK_FIRST && order == 0);
+}
+
+static void mask_patches(const sight *v, const grid_picture *g, int64_t patch)
+{
+	int64_t width = v->shape->channels * v->shape->patch[0] * v->shape->patch[1];
+	for (int32_t k = 0; g->masked && k < g->rows * g->columns; k++)
+		if (g->masked[k])
+			memset(v->patches + (patch + k) * width, 0, (size_t)width * sizeof *v->patches);
 }
 
 static void add_picture(sight *v, int32_t i, int64_t *patch)
@@ -58,9 +68,13 @@ static void add_picture(sight *v, int32_t i, int64_t *patch)
 	int32_t learned = (int32_t)s->learned, count = g->rows * g->columns;
 	for (int32_t k = 0; k < learned; k++)
 		tokens_add(&v->table, TOKEN_LEARNED, i, k, i, k);
-	if (g->kept)
+	for (int32_t k = 0; k < g->seen && g->place; k++) {
+		tokens_add_some(&v->table, TOKEN_IMAGE, i, learned + k, i, 0, &g->place[k], 1, g->columns);
+		v->table.source[v->table.rows - 1] = (int32_t)*patch + g->kept[k];
+	}
+	if (g->kept && !g->place)
 		tokens_add_some(&v->table, TOKEN_IMAGE, i, learned, i, (int32_t)*patch, g->kept, g->seen, g->columns);
-	else
+	else if (!g->kept)
 		tokens_add_grid(&v->table, TOKEN_IMAGE, i, learned, i, (int32_t)*patch, g->rows, g->columns);
 	int64_t row = v->table.rows - learned - g->seen;
 	for (int32_t k = 0; k < learned + g->seen; k++)
@@ -68,6 +82,7 @@ static void add_picture(sight *v, int32_t i, int64_t *patch)
 			v->picked[v->picked_count++] = (int32_t)(row + k);
 	(s->flat ? vision_patches_last : vision_patches)(&g->px, g->rows, g->columns, s->patch[0], s->patch[1],
 	                                                 v->patches + *patch * s->channels * s->patch[0] * s->patch[1]);
+	mask_patches(v, g, *patch);
 	*patch += count;
 	for (int32_t k = g->seen; k < v->list->pad_to; k++, (*patch)++)
 		tokens_add(&v->table, TOKEN_PAD, i, learned + k, i, (int32_t)*patch);
@@ -152,7 +167,7 @@ static void add_positions(const sight *v, const grid_picture *g, const grid_taps
 		else
 			m->start[row + k] = (int32_t)m->taps;
 	for (int64_t k = 0; k < count; k++) {
-		int64_t cell = g->kept ? g->kept[k] : k;
+		int64_t cell = g->place ? g->place[k] : g->kept ? g->kept[k] : k;
 		if (!t->taps) {
 			one_source(m, row + learned + k, placed + cell);
 			continue;
@@ -259,6 +274,26 @@ static rebus_status make_probe(sight *v, const run_rows *rows, arena *a, rebus_e
 	return REBUS_OK;
 }
 
+/*
+ * Rotary angles in two dimensions (Heo et al. 2024, axial): half of a head's pairs turn by the row, half by the column, pair i of them
+ * by its place times 100^(-i / (half / 2)). Rows without a place are not turned.
+ */
+static rebus_status make_angles(sight *v, arena *a, rebus_error *err)
+{
+	int32_t half = v->shape->turn_half, quarter = half / 2;
+	float *to = v->angles = arena_get(a, (size_t)v->table.rows, 2 * (size_t)half * sizeof *to);
+	if (!to)
+		return error_memory(err, "angles");
+	for (int64_t r = 0; r < v->table.rows; r++, to += 2 * half)
+		for (int32_t i = 0; i < half; i++) {
+			bool placed = v->table.kind[r] == TOKEN_IMAGE;
+			double at = placed ? (double)v->table.at[i < quarter ? AT_Y : AT_X][r] : 0, turn = at * pow(100, -(double)(i % quarter) / quarter);
+			to[i] = (float)cos(turn);
+			to[half + i] = (float)sin(turn);
+		}
+	return REBUS_OK;
+}
+
 /* ------------------------------------------------------------------------------------------------ the run */
 /* Everything a run is fed with, in the arena. */
 static rebus_status look(sight *v, const rebus_model *m, const picture_list *list, arena *a, run_rows *rows, rebus_error *err)
@@ -276,6 +311,8 @@ static rebus_status look(sight *v, const rebus_model *m, const picture_list *lis
 		TRY(make_windows(v, rows, a, err));
 	if (m->self.f->vision_pool)
 		TRY(make_pool(v, rows, m->self.f->vision_pool, a, &v->pool, err));
+	if (v->shape->turn_half)
+		TRY(make_angles(v, a, err));
 	if (v->shape->restores)
 		TRY(whole_pictures(v->shape, list, rows, a, &v->whole, err));
 	TRY(tokens_layout(a, &v->table, false, &v->self, err));
@@ -298,7 +335,7 @@ static net_size size_of(const sight *v)
 static net_run run_of(const sight *v)
 {
 	return (net_run){.table = &v->table, .patches = v->patches, .patch_rows = v->patch_rows, .source = &v->source, .position = &v->position, .pick = &v->seen,
-		.pool = &v->pool, .probe = &v->probe, .self = &v->self, .cross = &v->cross, .windows = v->windows, .whole = v->whole};
+		.pool = &v->pool, .probe = &v->probe, .self = &v->self, .cross = &v->cross, .windows = v->windows, .whole = v->whole, .angles = v->angles};
 }
 
 rebus_status session_sight(const rebus_model *m, const picture_list *list, arena *a, run_rows *rows, net_size *need, net_run *out, rebus_error *err)

@@ -37,6 +37,7 @@ typedef struct tower_shape {
 	int64_t positions;         /* rows of the position table: of the placed ones, then of the patches; 0 none */
 	int32_t grid[2];           /* of the table's patches, resampled unasked wherever a picture's is another; 0: a square */
 	grid_method resample;      /* how the reference resamples it to another grid */
+	int32_t turn_half;         /* queries and keys are turned by the place of their patch: columns of a head / 2; 0: not */
 	bool masks;                /* patches are dropped at random, */
 	double mask_ratio;         /* this share of them unless asked otherwise */
 	bool restores;             /* a decoder says what the dropped ones were */

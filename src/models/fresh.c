@@ -114,6 +114,10 @@ static rebus_status fill(making *x, const component *c, const weight_row *row, t
 	if (!data)
 		return error_memory(x->err, t->name);
 	t->data = data;
+	if (flag(c, row->blank)) {
+		memset(data, 0, n * sizeof *data);
+		return REBUS_OK;
+	}
 	if (flag(c, row->waves)) {
 		waves(c->f->tower(c->config), t, data);
 		return REBUS_OK;

@@ -32,6 +32,8 @@ typedef struct vit_config {
 	double eps;
 	bool qkv_bias, distilled; /* distilled: DeiT */
 	bool waves; /* ViTMAE: positions are not learned */
+	const char *position_kind; /* rebus_positions, a key of our own: learned, sincos, none, rotary */
+	bool blank;                /* the table begins as zeros, and stays so */
 	bool restores, restores_biased, normed; /* it with its decoder; normed: its loss is of patches less their mean over their deviation */
 	double mask_ratio;
 	act_kind act, pooler_act;
@@ -62,6 +64,7 @@ static const field fields[] = {
 	CONFIG_ACT(vit_config, act, "hidden_act", "gelu"),
 	CONFIG_ACT(vit_config, pooler_act, "pooler_act", "tanh"),
 	CONFIG_INT(vit_config, pooled, "pooler_output_size", 1, 65536, 0),
+	CONFIG_TEXT(vit_config, position_kind, "rebus_positions", "learned"),
 	CONFIG_REAL(vit_config, mask_ratio, "mask_ratio", 0, 1, 0.75),
 	CONFIG_INT(vit_config, restored_hidden, "decoder_hidden_size", 1, 65536, 512),
 	CONFIG_INT(vit_config, restored_layers, "decoder_num_hidden_layers", 1, MODEL_LAYERS, 8),
@@ -102,7 +105,8 @@ static const field fields[] = {
 static const weight_row rows[] = {
 	WEIGHT_ROW(VECTOR, "{p}embeddings.cls_token", V(class_row), .out = D(hidden), .lead = 2),
 	WEIGHT_ROW(VECTOR, "{p}embeddings.distillation_token", V(distillation_row), .out = D(hidden), .when = DISTILLED, .lead = 2),
-	WEIGHT_ROW(TABLE, "{p}embeddings.position_embeddings", V(position), .out = D(positions), .in = D(hidden), .waves = WEIGHT_IF(vit_config, waves), .lead = 1),
+	WEIGHT_ROW(TABLE, "{p}embeddings.position_embeddings", V(position), .out = D(positions), .in = D(hidden), .waves = WEIGHT_IF(vit_config, waves),
+		.blank = WEIGHT_IF(vit_config, blank), .lead = 1),
 	WEIGHT_ROW(CONV, "{p}embeddings.patch_embeddings.projection.weight", V(patch), .out = D(hidden), .in = D(patch_width)),
 	WEIGHT_ROW(BIAS, "{p}embeddings.patch_embeddings.projection.bias", V(patch), .out = D(hidden)),
 	BLOCK(NAMES_OWN, own, hidden, mlp, layers, 0, BIASED),
@@ -132,6 +136,26 @@ static const weight_row rows[] = {
 	WEIGHT_ROW(BIAS, "decoder.decoder_pred.bias", V(pixels), .out = D(patch_width), .when = RESTORES),
 };
 
+/*
+ * rebus_positions: a key of config.json that only rebus knows, for comparing what positions do. sincos: the table of ViTMAE, which
+ * stays as it is; none: a table of zeros, which stays; rotary: zeros too, and queries and keys turned by the place of their patch
+ * (tower_shape.turn_half). Others load sincos and none as they are; rotary they compute without the turning.
+ */
+static rebus_status position_rule(vit_config *c, rebus_error *err)
+{
+	const char *kind = c->position_kind;
+	bool rotary = !strcmp(kind, "rotary"), known = rotary || !strcmp(kind, "learned") || !strcmp(kind, "sincos") || !strcmp(kind, "none");
+	int64_t head = c->hidden / c->heads;
+	if (!known)
+		return error_set(err, REBUS_MISUSE, "config.json: rebus_positions: %.40s, expected learned, sincos, none or rotary", kind);
+	if (rotary && head % 4)
+		return error_set(err, REBUS_FORMAT, "config.json: rebus_positions: rotary: heads of %lld columns, expected a multiple of 4", (long long)head);
+	c->waves |= !strcmp(kind, "sincos");
+	c->blank = rotary || !strcmp(kind, "none");
+	c->shape.turn_half = rotary ? (int32_t)(head / 2) : 0;
+	return REBUS_OK;
+}
+
 static rebus_status derive(arena *a, void *config, rebus_error *err)
 {
 	(void)a;
@@ -149,7 +173,7 @@ static rebus_status derive(arena *a, void *config, rebus_error *err)
 	c->shape = (tower_shape){.channels = c->channels, .learned = learned, .placed = learned, .positions = c->positions, .resample = GRID_BICUBIC};
 	memcpy(c->shape.image, c->image, sizeof c->image);
 	memcpy(c->shape.patch, c->patch, sizeof c->patch);
-	return REBUS_OK;
+	return position_rule(c, err);
 }
 
 static rebus_status derive_distilled(arena *a, void *config, rebus_error *err)
@@ -193,10 +217,13 @@ static void tower_layers(net *n, const component *part, const char *name, node_i
 	block_options o = {.heads = c->heads, .kv_heads = c->heads, .head_dim = c->hidden / c->heads, .eps = c->eps, .act = c->act,
 		.attention = "attention", .mlp = "output"};
 	const weight *learned[] = {&w->class_row, &w->distillation_row};
+	o.rotary = c->shape.turn_half > 0;
+	if (o.rotary)
+		part_angles(n, 2 * c->shape.turn_half, false);
 	hidden[0] = part_patch_embedding(n, graph_text(n->g, "%s.embeddings", name), &w->patch, learned, (int)c->shape.learned, &w->position);
 	for (int64_t i = 0; i < c->layers; i++)
 		hidden[i + 1] = part_block(n, graph_text(n->g, "%s.encoder.layer.%lld", name, (long long)i), hidden[i], &w->layers[i].own, &o);
-	if (c->shape.masks)
+	if (c->waves || c->blank)
 		graph_freeze(n->g, graph_param(n->g, &w->position));
 }
 

@@ -3,10 +3,18 @@
 
 #include <string.h>
 
+#include "train/arrange.h"
 #include "train/augment.h"
 #include "train/crew.h"
 
 enum { MEMORY = 256 << 20 }; /* of what is read ahead */
+
+/* Share of the run that is done when the sample's step begins; an evaluation sees what it ends with. */
+static double progress_of(const loader *l, const read_job *j)
+{
+	int64_t step = j->epoch * l->in_epoch + j->at / (l->r->batch * l->r->accumulate);
+	return l->augments && l->total ? (double)step / (double)l->total : 1;
+}
 
 static rebus_status read_one(const loader *l, read_job *j, const rebus_allocator *from, rebus_error *err)
 {
@@ -24,7 +32,12 @@ static rebus_status read_one(const loader *l, read_job *j, const rebus_allocator
 	if (l->augments && s.pic.pixels)
 		TRY(augment_picture(l->r, draw, &pixels, &s.pic, err));
 	TRY(prompt_new(l->m, NULL, from, &it->prompt, err));
+	bool arranged = arrange_any(l->r) && (l->augments || !strcmp(l->r->token_evaluate, "yes"));
+	if (arranged)
+		arrange_size(l->m, it);
 	TRY(l->prepare(l->m, &s, &j->mem, it, err));
+	if (arranged)
+		TRY(arrange_tokens(it, progress_of(l, j), err));
 done:
 	arena_free(&pixels);
 	return status;

@@ -58,6 +58,7 @@ struct loader {
 	int32_t *order;  /* [set->count] of epoch `shuffled` */
 	int64_t shuffled;
 	bool augments;
+	int64_t in_epoch, total; /* steps of an epoch, of the run; set before the first batch */
 };
 
 rebus_status loader_open(loader *l, const rebus_model *m, const recipe *r, const samples *set, const rebus_runner *team, bool training,

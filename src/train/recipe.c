@@ -78,6 +78,16 @@ static const recipe_option options[] = {
 	REAL_OPTION("smoothing", smoothing, 0, 1, 0, "label smoothing", "arXiv 1512.00567, section 7"),
 	REAL_OPTION("mask-ratio", mask_ratio, -1, 0.99, -1, "restore: share of patches that are dropped; below 0: as the checkpoint says", "arXiv 2111.06377"),
 	REAL_OPTION("mask-share", mask_share, 0, 1, 0.15, "words: share of words that are drawn", "arXiv 1810.04805, section 3.1"),
+	REAL_OPTION("token-drop", token_drop, 0, 0.99, 0, "share of a picture's patches that are dropped", "arXiv 2212.00794"),
+	REAL_OPTION("token-drop-final", token_drop_final, -1, 0.99, -1, "the same at the end of the run, reached in a line; below 0: it stays", ""),
+	REAL_OPTION("token-mask", token_mask, 0, 1, 0, "share of a picture's patches that are read as zeros", ""),
+	CHOICE_OPTION("token-mask-kind", token_mask_kind, "random|block", "masked one by one, or as one box", "arXiv 2106.08254, section 2.3"),
+	REAL_OPTION("token-cut", token_cut, 0.01, 1, 1, "a box of this share of the grid stays, the patches around it are dropped", ""),
+	REAL_OPTION("token-shuffle", token_shuffle, 0, 1, 0, "share of pictures whose patches are shuffled", ""),
+	REAL_OPTION("token-reverse", token_reverse, 0, 1, 0, "share of pictures whose patches come in reverse", ""),
+	CHOICE_OPTION("token-positions", token_positions, "move|stay", "in another order: each patch with its position, or positions stay as they are", ""),
+	CHOICE_OPTION("token-evaluate", token_evaluate, "no|yes", "evaluations have their tokens arranged too", ""),
+	REAL_OPTION("resize", resize, 0, 0.9, 0, "pictures are processed at a size up to this share smaller or larger, in whole patches", "arXiv 2307.06304"),
 	REAL_OPTION("dropout", dropout, 0, 0.999, 0, "share dropped of what each half of a block gives, and of patches' embeddings",
 		"arXiv 2010.11929, appendix B.1"),
 	REAL_OPTION("drop-path", drop_path, 0, 0.999, 0, "share of samples that pass by a half of the last block; it grows from 0 at the first",
@@ -117,6 +127,9 @@ void recipe_defaults(recipe *r)
 	r->keep = "last";
 	r->lora_root = "no";
 	r->precision = "f32";
+	r->token_mask_kind = "random";
+	r->token_positions = "move";
+	r->token_evaluate = "no";
 }
 
 static const recipe_option *find(const char *name)

@@ -18,6 +18,8 @@ typedef struct recipe {
 	int64_t lora_rank;
 	double lora_alpha, lora_dropout;
 	double smoothing, dropout, drop_path, mask_ratio, mask_share;
+	double token_drop, token_drop_final, token_mask, token_shuffle, token_reverse, token_cut, resize;
+	const char *token_mask_kind, *token_positions, *token_evaluate;
 	double flip, shift, erase;
 } recipe;
 

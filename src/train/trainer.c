@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "train/arrange.h"
 #include "train/crew.h"
 #include "train/trainer.h"
 
@@ -125,6 +126,8 @@ static rebus_status open_sets(trainer *t, rebus_error *err)
 	}
 	t->in_epoch = ceil_div(t->data->count, t->r->batch * t->r->accumulate);
 	t->total = t->r->steps ? t->r->steps : t->r->epochs * t->in_epoch;
+	t->train.in_epoch = t->in_epoch;
+	t->train.total = t->total;
 done:
 	return status;
 }
@@ -408,6 +411,7 @@ rebus_status rebus_train(const rebus_recipe *recipe, const rebus_train_options *
 	t.runner = team_runner(t.team);
 	TRY(open_model(&t, t.options->cpu, err));
 	TRY(pick_objective(&t, err));
+	TRY(arrange_check(t.m, t.r, err));
 	TRY(open_sets(&t, err));
 	TRY(train(&t, &s, err));
 	if (out)
