@@ -291,7 +291,7 @@ static void check_loops(const kernels *k)
 
 static void check_widen(const kernels *k)
 {
-	for (int type = 0; type <= DT_I32; type++) /* blocks: check_blocks.c */
+	for (int type = 0; type <= DT_I32; type++) /* blocks: tests/unit/test_gguf.c */
 		for (size_t i = 0; i < COUNT_OF(widths) + 1; i++) {
 			int64_t n = i < COUNT_OF(widths) ? widths[i] : 65536, size = (int64_t)dtype_size((dtype)type);
 			check_begin();
