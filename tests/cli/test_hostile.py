@@ -118,7 +118,7 @@ def bert_mistakes(w):
                               ("max_position_embeddings", 0, "max_position_embeddings"), ("max_position_embeddings", 4, "shape"), ("hidden_size", 33, "multiple"), ("num_hidden_layers", 3, "layer.2"),
                               ("is_decoder", True, "encoder"), ("add_cross_attention", True, "encoder"), ("position_embedding_type", "\"relative_key\"", "absolute"),
                               ("tie_word_embeddings", False, "decoder.weight"), ("architectures", ["BertForPreTraining"], "cls.seq_relationship.weight"), ("hidden_act", "\"x\"", "hidden_act"),
-                              ("architectures", ["BertForSequenceClassification"], "classifier.weight")):
+                              ("architectures", ["BertForSequenceClassification"], "expected with BertForSequenceClassification")):
         w.bad("trace", "-m", w.config(bert, path, value), "--text", "a", "--pair", "b", "-o", out, says=says)
     w.bad("trace", "-m", bert, "--text", "a " * 60, "-o", out, says="48 tokens")
     w.bad("trace", "-m", bert, "--text", "a", "--pair", "b " * 60, "-o", out, says="48 tokens")
