@@ -52,6 +52,7 @@ static void test_blocks(void **state)
 			assert_true(y[i] - x <= most * 2e-7f && x - y[i] <= most * 2e-7f);
 		}
 	}
+	safetensors_close(s);
 	arena_free(&a);
 }
 
@@ -78,6 +79,7 @@ static void test_made(void **state)
 	uint8_t made[34];
 	for (size_t k = 0; k < 5; k++)
 		assert_true(quant_make(kinds[k].type, 32, odd, made)); /* any bytes, but nothing undefined */
+	safetensors_close(s);
 	arena_free(&a);
 }
 
