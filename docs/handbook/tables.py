@@ -199,15 +199,15 @@ def augmented_row(label, key, *options):
     return [label], [percent(*runs), cell("loss", *runs, digits=2)]
 
 
-DROPS = "an option of `rebus train` that drops tokens"
 table("augmentation", "01-multimodal-sequence-augmentation.md", ["done in training", "right, % (3 seeds, least to most)", "last training loss"],
       [augmented_row("nothing", "patch-4"), augmented_row("mirrored, half of them", "flip", "--flip", "0.5"),
        augmented_row("shifted by up to 8 %", "shift", "--shift", "0.08"), augmented_row("a box erased, in a quarter of them", "erase", "--erase", "0.25"),
        augmented_row("all three", "all-three", "--flip", "0.5", "--shift", "0.08", "--erase", "0.25"),
        augmented_row("dropout 0.1: numbers of rows set to zero", "dropout", "--dropout", "0.1"),
        augmented_row("drop path 0.1: halves of blocks passed by", "drop-path", "--drop-path", "0.1"),
-       (["a quarter of the patches dropped"], [missing(DROPS), note("the same")]),
-       (["half of the patches dropped"], [missing(DROPS), note("the same")])])
+       augmented_row("a quarter of the patches dropped", "drop-25", "--token-drop", "0.25"),
+       augmented_row("half of the patches dropped", "drop-50", "--token-drop", "0.5"),
+       augmented_row("half of them at first, none at the end", "drop-50-0", "--token-drop", "0.5", "--token-drop-final", "0")])
 
 
 # 06: one trained model at patches it was not trained at, and what a budget of patches makes of a picture.
