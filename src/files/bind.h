@@ -65,6 +65,7 @@ typedef struct weight_row {
 	int32_t waves; /* WEIGHT_IF: TABLE: it begins as sines and cosines of the places of a tower's patches, and stays so */
 	int32_t times; /* WEIGHT_DIM: `in` so many times, as that many things are joined; 0: once */
 	const char *only;
+	int32_t unless; /* WEIGHT_IF: not made where that flag is set, as another tensor stands for it (tied heads) */
 } weight_row;
 
 /* Sides that are not compared. New weights have there: as many as the model has labels; the width of its tower, of its text model. */

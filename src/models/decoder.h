@@ -58,7 +58,7 @@ typedef struct decoder_weights {
 #define DECODER_OUTER                                                                                                     \
 	WEIGHT_ROW(LOOKUP, "{p}embed_tokens.weight", DECODER_V(table), .out = DECODER_D(vocabulary), .in = DECODER_D(hidden)), \
 	WEIGHT_ROW(LINEAR, "lm_head.weight|language_model.lm_head.weight", DECODER_V(head), .out = DECODER_D(vocabulary), \
-		.in = DECODER_D(hidden), .optional = true, .only = "")
+		.in = DECODER_D(hidden), .optional = true, .only = "", .unless = WEIGHT_IF(decoder_config, tied))
 #define DECODER_NORM(name, m, ...)                                                                                        \
 	WEIGHT_ROW(VECTOR, DECODER_LAYER name ".weight", DECODER_L(m), .out = DECODER_D(hidden), __VA_ARGS__)
 #define DECODER_QKV                                                                                                       \

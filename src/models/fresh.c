@@ -188,14 +188,7 @@ static bool ends_with_one(const char *text, const char *one)
 
 static bool belongs(const making *x, const component *c, const weight_row *row)
 {
-	bool there = true, tied = false;
-	if (row->when)
-		memcpy(&there, (const char *)c->config + row->when - 1, sizeof there);
-	bool bert = strstr(row->names, "cls.predictions.decoder.weight") != NULL;
-	tied = bert; /* unless it says otherwise */
-	json_flag(json_get(x->m->config, "tie_word_embeddings"), &tied);
-	if (tied && (bert || strstr(row->names, "lm_head")))
-		return false;
+	bool there = (!row->when || flag(c, row->when)) && !flag(c, row->unless);
 	return there && (!row->optional || (x->m->architecture && ends_with_one(x->m->architecture, row->only)));
 }
 

@@ -61,7 +61,8 @@ static const weight_row rows[] = {
 	WEIGHT_ROW(BIAS, LAYER "mlp.c_proj.bias", L(down), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}ln_f.weight", V(norm), .out = D(hidden)),
 	WEIGHT_ROW(VECTOR, "{p}ln_f.bias", V(norm_bias), .out = D(hidden)),
-	WEIGHT_ROW(LINEAR, "lm_head.weight", V(head), .out = D(vocabulary), .in = D(hidden), .optional = true, .only = ""),
+	WEIGHT_ROW(LINEAR, "lm_head.weight", V(head), .out = D(vocabulary), .in = D(hidden), .optional = true, .only = "",
+		.unless = WEIGHT_IF(gpt2_config, tied)),
 };
 
 static rebus_status derive(arena *a, void *config, rebus_error *err)

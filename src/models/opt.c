@@ -71,7 +71,8 @@ static const weight_row rows[] = {
 	WEIGHT_ROW(BIAS, LAYER "fc2.bias", L(down), .out = D(hidden), .when = BIASED),
 	WEIGHT_ROW(VECTOR, "{p}final_layer_norm.weight", V(norm), .out = D(hidden), .when = LAST),
 	WEIGHT_ROW(VECTOR, "{p}final_layer_norm.bias", V(norm_bias), .out = D(hidden), .when = LAST),
-	WEIGHT_ROW(LINEAR, "lm_head.weight|language_model.lm_head.weight", V(head), .out = D(vocabulary), .in = D(words), .optional = true, .only = ""),
+	WEIGHT_ROW(LINEAR, "lm_head.weight|language_model.lm_head.weight", V(head), .out = D(vocabulary), .in = D(words), .optional = true, .only = "",
+		.unless = WEIGHT_IF(opt_config, tied)),
 };
 
 static rebus_status derive(arena *a, void *config, rebus_error *err)

@@ -92,7 +92,8 @@ static const weight_row rows[] = {
 	MLP(ANSWER, "2.DenseReluDense", answer, answer_layers),
 	NORM(ANSWER, "2", answer.norm2, answer_layers),
 	WEIGHT_ROW(VECTOR, "{p}decoder.final_layer_norm.weight", V(norm), .out = D(hidden)),
-	WEIGHT_ROW(LINEAR, "lm_head.weight", V(head), .out = D(vocabulary), .in = D(hidden), .optional = true, .only = ""),
+	WEIGHT_ROW(LINEAR, "lm_head.weight", V(head), .out = D(vocabulary), .in = D(hidden), .optional = true, .only = "",
+		.unless = WEIGHT_IF(t5_config, scaled)),
 };
 
 /* "relu", "gated-gelu" and the like; the reference takes gated-gelu for its tanh form. */
