@@ -14,8 +14,8 @@
 #define _GNU_SOURCE
 #endif
 #include "base/base.h"
+#include "base/thread.h"
 
-#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -124,7 +124,7 @@ rebus_status ahead_open(int threads, size_t limit, void (*work)(ahead_job *job),
 	pthread_cond_init(&q->done, NULL);
 	pthread_cond_init(&q->room, NULL);
 	for (; q->threads < threads; q->threads++) /* fewer than asked will do */
-		if (pthread_create(&q->thread[q->threads], NULL, ahead_main, q))
+		if (!thread_start(&q->thread[q->threads], ahead_main, q))
 			break;
 	if (!q->threads) {
 		ahead_close(q);

@@ -11,8 +11,8 @@
  * sleeps, so that an oversubscribed machine still moves.
  */
 #include "base/base.h"
+#include "base/thread.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 enum { SPINS = 4000 };
@@ -236,7 +236,7 @@ rebus_status team_open(int threads, const rebus_allocator *from, team **out, reb
 	for (; t->started < threads; t->started++) {
 		member *m = &t->members[t->started];
 		*m = (member){.team = t, .index = t->started};
-		if (pthread_create(&m->thread, NULL, member_main, m)) {
+		if (!thread_start(&m->thread, member_main, m)) {
 			team_close(t);
 			return error_set(err, REBUS_MEMORY, "no thread: the system refuses to start %d", threads);
 		}

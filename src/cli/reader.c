@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
+#include <unistd.h>
 
 #ifdef REBUS_LIBEDIT
 #include <histedit.h>
@@ -104,14 +106,36 @@ void cli_reader_close(cli_reader *r)
 	free(r);
 }
 
+/*
+ * Waits for a line of the terminal, or for SIGINT: let in while waiting only, so that none comes between the question whether
+ * one came and the read, which would then wait for a line that nobody means to type.
+ */
+static void wait_for_line(void)
+{
+	sigset_t stops, before;
+	fd_set input;
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGINT);
+	sigaddset(&stops, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &stops, &before);
+	FD_ZERO(&input);
+	FD_SET(STDIN_FILENO, &input);
+	if (!cli_stopped())
+		pselect(STDIN_FILENO + 1, &input, NULL, NULL, NULL, &before);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 static rebus_status plain_line(cli_reader *r, const char **line, int *size, cli_line *got, rebus_error *err)
 {
-	bool any;
+	bool any = false;
+	rebus_status status = REBUS_OK;
 	if (r->terminal) {
 		fputs(r->more ? ". " : "> ", stdout);
 		fflush(stdout);
+		wait_for_line();
 	}
-	rebus_status status = cli_lines_next(&r->plain, &any, err);
+	if (!cli_stopped())
+		status = cli_lines_next(&r->plain, &any, err);
 	if (cli_stop_taken()) { /* what was typed is dropped */
 		clearerr(stdin);
 		*got = CLI_LINE_STOPPED;
