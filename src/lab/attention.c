@@ -14,6 +14,7 @@
 #include "lab/attention.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "generate/session_net.h"
@@ -117,9 +118,8 @@ static void roll_out(const looking *l, double *r, double *next)
 static void give_full(looking *l, int32_t layer, rebus_tensors *to)
 {
 	const looked *x = &l->layers[layer];
-	char name[40] = "attentions.";
-	for (int32_t v = layer, n = layer > 99 ? 13 : layer > 9 ? 12 : 11; n >= 11; n--, v /= 10)
-		name[n] = (char)('0' + v % 10);
+	char name[40];
+	snprintf(name, sizeof name, "attentions.%d", layer);
 	float *data = tensors_add(to, "", name, REBUS_F32, 4, (int64_t[]){1, x->spec->heads, x->q.rows, l->rows});
 	for (int32_t h = 0; data && h < x->spec->heads; h++)
 		for (int64_t i = 0; i < x->q.rows; i++) {
@@ -131,7 +131,7 @@ static void give_full(looking *l, int32_t layer, rebus_tensors *to)
 
 static rebus_status check_options(const looking *l, const rebus_attention_options *o, rebus_error *err)
 {
-	if (o->layer < -1 || o->layer >= l->count || o->layer > 999)
+	if (o->layer < -1 || o->layer >= l->count)
 		return error_set(err, REBUS_MISUSE, "attention: layer %d, expected 0 to %d", o->layer, l->count - 1);
 	int32_t heads = l->layers[o->layer < 0 ? 0 : o->layer].spec->heads;
 	if (o->head < -1 || o->head >= heads)

@@ -110,7 +110,7 @@ static rebus_status begin(const json *object, void *config, rebus_error *err)
 {
 	(void)err;
 	bert_config *c = config;
-	const char *said = json_text(json_at(json_get(object, "architectures"), 0), NULL), *name = said ? said : "";
+	const char *said = model_architecture(object), *name = said ? said : "";
 	c->next = !strcmp(name, "BertForNextSentencePrediction") || !strcmp(name, "BertForPreTraining");
 	c->choice = !strcmp(name, "BertForMultipleChoice");
 	c->labelled = !c->choice;

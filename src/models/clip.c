@@ -82,7 +82,7 @@ static const weight_row tower_rows[] = {
 
 static bool projects(const json *object)
 {
-	const char *architecture = json_text(json_at(json_get(object, "architectures"), 0), NULL);
+	const char *architecture = model_architecture(object);
 	return architecture && strstr(architecture, "WithProjection");
 }
 

@@ -35,6 +35,7 @@ struct rebus_model {
 	size_t warning_count;
 };
 
+const char *model_architecture(const json *config); /* the first that config.json names, or NULL */
 const char *model_precision(const struct rebus_model *m); /* f32, bf16, int8, or stored: blocks as they lie */
 void model_warn(struct rebus_model *m, const char *text);
 /* From timm's configuration: always as many as there are classes. */

@@ -22,6 +22,11 @@ rebus_model_options rebus_model_defaults(void)
 	return (rebus_model_options){0};
 }
 
+const char *model_architecture(const json *config)
+{
+	return json_text(json_at(json_get(config, "architectures"), 0), NULL);
+}
+
 const char *model_precision(const struct rebus_model *m)
 {
 	precision as = packs_precision(m->ready);
@@ -68,7 +73,7 @@ static rebus_status refuse(const json *config, rebus_error *err)
 
 static rebus_status check_architecture(struct rebus_model *m, const family *f, rebus_error *err)
 {
-	m->architecture = json_text(json_at(json_get(m->config, "architectures"), 0), NULL);
+	m->architecture = model_architecture(m->config);
 	if (!m->architecture && f->builds)
 		m->architecture = timm_architecture(m->config);
 	if (!m->architecture || f->builds)
@@ -124,8 +129,7 @@ static rebus_status read_part(struct rebus_model *m, const sub_config *s, compon
 static rebus_status find_family(const struct rebus_model *m, const char *path, const family **out, rebus_error *err)
 {
 	const char *built = timm_architecture(m->config), *type = json_text(json_get(m->config, "model_type"), NULL);
-	const char *architecture = json_text(json_at(json_get(m->config, "architectures"), 0), NULL);
-	const family *f = built ? registry_builds(built) : type ? registry_choose(type, architecture) : NULL;
+	const family *f = built ? registry_builds(built) : type ? registry_choose(type, model_architecture(m->config)) : NULL;
 	rebus_status refused = refuse(m->config, err);
 	if (refused)
 		return refused;

@@ -186,7 +186,7 @@ static rebus_status derive_distilled(arena *a, void *config, rebus_error *err)
 static rebus_status begin_masked(const json *object, void *config, rebus_error *err)
 {
 	(void)err;
-	const char *architecture = json_text(json_at(json_get(object, "architectures"), 0), NULL);
+	const char *architecture = model_architecture(object);
 	((vit_config *)config)->restores = architecture && !strcmp(architecture, "ViTMAEForPreTraining");
 	return REBUS_OK;
 }
