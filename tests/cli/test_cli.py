@@ -593,6 +593,25 @@ def broken_models(w):
 
 
 @test
+def processors_not_known(w):
+    """An image processor of another class is refused, with the one most like it; a field that none reads is warned of."""
+    def folder(**change):
+        d = w.path(f"processor-{next(iter(change))}")
+        shutil.copytree(w.model("vit-fashion"), d, ignore=shutil.ignore_patterns("pictures"))
+        with open(os.path.join(d, "preprocessor_config.json")) as f:
+            p = json.load(f)
+        with open(os.path.join(d, "preprocessor_config.json"), "w") as f:
+            json.dump({**p, **change}, f)
+        return d
+    image = w.picture("vit-fashion", 0)
+    w.bad(1, "image processor CLAPImageProcessor is not supported; the nearest that is: CLIPImageProcessor", "classify", "-m",
+          folder(image_processor_type="CLAPImageProcessor"), image)
+    code, out, err = w.call("classify", "-m", folder(do_sharpen=True), image)
+    check(code == 0 and b'field "do_sharpen" is not read by this image processor' in err and err.count(b"\n") == 1, f"exit {code}: {err!r}")
+    same(out.decode(), w.good("classify", "-m", w.model("vit-fashion"), image), "with a field that is not read")
+
+
+@test
 def model_in_the_cache(w):
     at = w.path("cache/models--some--vit")
     os.makedirs(at + "/refs")
