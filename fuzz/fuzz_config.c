@@ -69,15 +69,12 @@ static void add_patches(weights *w, const char *name)
 	memcpy(w->list[w->count - 1].shape, (int64_t[]){HIDDEN, 3, PATCH, PATCH}, 4 * sizeof(int64_t));
 }
 
-static void add_vit(weights *w)
+/* Of ViT, and of ViTMAE's decoder. */
+static void add_vit_blocks(weights *w, const char *prefix)
 {
-	add(w, "vit.", "embeddings.cls_token", HIDDEN, 0);
-	add(w, "vit.", "embeddings.position_embeddings", 1 + PATCHES, HIDDEN);
-	add_patches(w, "vit.embeddings.patch_embeddings.projection.weight");
-	add(w, "vit.", "embeddings.patch_embeddings.projection.bias", HIDDEN, 0);
 	for (int i = 0; i < LAYERS; i++) {
 		char p[48];
-		snprintf(p, sizeof p, "vit.encoder.layer.%d.", i);
+		snprintf(p, sizeof p, "%s.%d.", prefix, i);
 		add_linear(w, p, "layernorm_before", HIDDEN, 0, true);
 		add_linear(w, p, "layernorm_after", HIDDEN, 0, true);
 		add_linear(w, p, "attention.attention.query", HIDDEN, HIDDEN, true);
@@ -87,6 +84,15 @@ static void add_vit(weights *w)
 		add_linear(w, p, "intermediate.dense", MLP, HIDDEN, true);
 		add_linear(w, p, "output.dense", HIDDEN, MLP, true);
 	}
+}
+
+static void add_vit(weights *w)
+{
+	add(w, "vit.", "embeddings.cls_token", HIDDEN, 0);
+	add(w, "vit.", "embeddings.position_embeddings", 1 + PATCHES, HIDDEN);
+	add_patches(w, "vit.embeddings.patch_embeddings.projection.weight");
+	add(w, "vit.", "embeddings.patch_embeddings.projection.bias", HIDDEN, 0);
+	add_vit_blocks(w, "vit.encoder.layer");
 	add_linear(w, "vit.", "layernorm", HIDDEN, 0, true);
 	add_linear(w, "", "classifier", 2, HIDDEN, true);
 }
@@ -97,18 +103,7 @@ static void add_decoder(weights *w)
 	add(w, "decoder.", "mask_token", HIDDEN, 0);
 	add(w, "decoder.", "decoder_pos_embed", 1 + PATCHES, HIDDEN);
 	add_linear(w, "decoder.", "decoder_embed", HIDDEN, HIDDEN, true);
-	for (int i = 0; i < LAYERS; i++) {
-		char p[48];
-		snprintf(p, sizeof p, "decoder.decoder_layers.%d.", i);
-		add_linear(w, p, "layernorm_before", HIDDEN, 0, true);
-		add_linear(w, p, "layernorm_after", HIDDEN, 0, true);
-		add_linear(w, p, "attention.attention.query", HIDDEN, HIDDEN, true);
-		add_linear(w, p, "attention.attention.key", HIDDEN, HIDDEN, true);
-		add_linear(w, p, "attention.attention.value", HIDDEN, HIDDEN, true);
-		add_linear(w, p, "attention.output.dense", HIDDEN, HIDDEN, true);
-		add_linear(w, p, "intermediate.dense", MLP, HIDDEN, true);
-		add_linear(w, p, "output.dense", HIDDEN, MLP, true);
-	}
+	add_vit_blocks(w, "decoder.decoder_layers");
 	add_linear(w, "decoder.", "decoder_norm", HIDDEN, 0, true);
 	add_linear(w, "decoder.", "decoder_pred", 3 * PATCH * PATCH, HIDDEN, true);
 }

@@ -1,6 +1,6 @@
 /*
  * fuzz_json.c - any bytes as JSON: parsed, walked through every accessor, and read as a configuration with every kind of
- * field. What config_read accepts must lie in the ranges the table states.
+ * field. Every member is found by its name. What config_read accepts must lie in the ranges the table states.
  */
 #include "files/config.h"
 
@@ -49,8 +49,11 @@ static void walk(const json *j, int depth)
 	check(!s || s[n] == 0);
 	for (size_t k = 0; json_kind_of(j) == JSON_LIST && k < json_count(j); k++)
 		walk(json_at(j, k), depth + 1);
-	for (json_each it = json_first(j); json_next(&it);)
+	for (json_each it = json_first(j); json_next(&it);) {
+		check(it.key[it.key_size] == 0 && utf8_valid(it.key, it.key_size));
+		check(strlen(it.key) < it.key_size || json_get(j, it.key) == it.value);
 		walk(it.value, depth + 1);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

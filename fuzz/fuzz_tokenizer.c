@@ -6,9 +6,9 @@
  *         | V vocab.txt | W vocab.json NUL merges.txt
  *
  * What opens is used: the text is encoded with and without special tokens and as a pair, the ids are decoded at once and one
- * by one, and every text and piece must be valid UTF-8.
+ * by one, every text and piece must be valid UTF-8, and all tokens are spelled.
  */
-#include "text/tokenizer.h"
+#include "text/spellings.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +40,22 @@ static void decode(const tokenizer *t, const ids *list)
 	buf_free(&whole);
 }
 
+/* The spellings of all tokens are in order, none is empty, and each says what it shares with the one before. */
+static void spell(const tokenizer *t, arena *a)
+{
+	spellings s;
+	if (text_spellings(t, a, text_spells_first(t), &s, NULL))
+		return;
+	for (size_t i = 0; i < s.count; i++) {
+		const spelling *x = &s.list[i], *last = i ? x - 1 : x;
+		const char *mine = s.bytes + x->at, *before = s.bytes + last->at;
+		if (!x->size || x->size > SPELLING_MOST || x->common > x->size || x->common > last->size || memcmp(mine, before, x->common) != 0)
+			abort();
+		if (i && x->common < last->size && (x->common == x->size || (unsigned char)mine[x->common] < (unsigned char)before[x->common]))
+			abort();
+	}
+}
+
 static void use(const text_files *f, const char *text, size_t text_size)
 {
 	arena a;
@@ -53,6 +69,7 @@ static void use(const text_files *f, const char *text, size_t text_size)
 		text_encode_pair(t, text, text_size / 2, text + text_size / 2, text_size - text_size / 2, false,
 			text_size % 2 ? (int64_t)text_size / 3 : INT64_MAX, &list, &types, NULL);
 		decode(t, &list);
+		spell(t, &a);
 	}
 	text_close(t);
 	ids_free(&list);
@@ -64,8 +81,13 @@ static void use(const text_files *f, const char *text, size_t text_size)
 static void use_old(char kind, const char *s, size_t size)
 {
 	static const char *const classes[] = {"{\"tokenizer_class\":\"T5Tokenizer\"}", "{\"tokenizer_class\":\"LlamaTokenizer\"}",
-	                                      "{\"tokenizer_class\":\"GemmaTokenizer\"}", "{\"tokenizer_class\":\"BertTokenizer\"}",
+	                                      "{\"tokenizer_class\":\"GemmaTokenizer\"}", "{\"tokenizer_class\":\"PreTrainedTokenizerFast\"}",
+	                                      "{\"tokenizer_class\":\"BertTokenizer\"}",
 	                                      "{\"tokenizer_class\":\"CLIPTokenizer\"}"};
+	static const struct {
+		char kind;
+		size_t from, end;
+	} reads[] = {{'M', 0, 4}, {'V', 4, 5}, {'W', 5, 6}};
 	const char *nul = kind == 'W' && size ? memchr(s, 0, size) : NULL;
 	size_t first = nul ? (size_t)(nul - s) : size;
 	text_files f = {.sentencepiece_name = "spiece.model"};
@@ -77,11 +99,12 @@ static void use_old(char kind, const char *s, size_t size)
 		f.vocab_json = (text_file){s, first};
 		f.merges_txt = nul ? (text_file){nul + 1, size - first - 1} : (text_file){"", 0};
 	}
-	for (size_t i = kind == 'M' ? 0 : kind == 'V' ? 3 : 4; i < (kind == 'M' ? 3u : kind == 'V' ? 4u : 5u); i++) {
-		f.tokenizer_config = classes[i];
-		f.tokenizer_config_size = strlen(classes[i]);
-		use(&f, s, size > TEXT_MOST ? TEXT_MOST : size);
-	}
+	for (size_t k = 0; k < COUNT_OF(reads); k++)
+		for (size_t i = reads[k].from; i < reads[k].end && kind == reads[k].kind; i++) {
+			f.tokenizer_config = classes[i];
+			f.tokenizer_config_size = strlen(classes[i]);
+			use(&f, s, size > TEXT_MOST ? TEXT_MOST : size);
+		}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
