@@ -44,7 +44,11 @@ static void look_at_values(const gguf *g)
 
 static void look_at_tensor(const tensor_info *t, const uint8_t *data, size_t size)
 {
-	static const dtype types[] = {DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0, DT_Q4_K, DT_Q5_K, DT_Q6_K};
+	static const dtype types[] = {
+#define X(name) DT_##name,
+		TENSOR_BLOCK_LIST(X)
+#undef X
+	};
 	check((const uint8_t *)t->data >= data && t->size <= (size_t)(data + size - (const uint8_t *)t->data));
 	if (t->type < TENSOR_Q4_0)
 		return;

@@ -4,22 +4,23 @@
  *   name | sides | type | offset  ─►  values ─► whole blocks a row ─► bytes ─► [begin, end) in the data section ─► no two overlap
  */
 #include "files/gguf.h"
-#include "kernels/kernels.h"
+#include "kernels/quant.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ggml's types by number: name, values and bytes of a block; those not computed with are TENSOR_UNKNOWN. */
+#define BLOCKS(name) {#name, TENSOR_##name, QUANT_VALUES_##name, QUANT_BYTES_##name}
 static const struct type_row {
 	const char *name;
 	tensor_type type;
 	uint16_t block, bytes;
 } types[] = {
-	[0] = {"F32", TENSOR_F32, 1, 4}, [1] = {"F16", TENSOR_F16, 1, 2}, [2] = {"Q4_0", TENSOR_Q4_0, 32, 18}, [3] = {"Q4_1", TENSOR_Q4_1, 32, 20},
-	[6] = {"Q5_0", TENSOR_Q5_0, 32, 22}, [7] = {"Q5_1", TENSOR_Q5_1, 32, 24}, [8] = {"Q8_0", TENSOR_Q8_0, 32, 34}, [9] = {"Q8_1", 0, 32, 40},
-	[10] = {"Q2_K", 0, 256, 84}, [11] = {"Q3_K", 0, 256, 110}, [12] = {"Q4_K", TENSOR_Q4_K, 256, 144}, [13] = {"Q5_K", TENSOR_Q5_K, 256, 176},
-	[14] = {"Q6_K", TENSOR_Q6_K, 256, 210}, [15] = {"Q8_K", 0, 256, 292}, [16] = {"IQ2_XXS", 0, 256, 66}, [17] = {"IQ2_XS", 0, 256, 74},
+	[0] = {"F32", TENSOR_F32, 1, 4}, [1] = {"F16", TENSOR_F16, 1, 2}, [2] = BLOCKS(Q4_0), [3] = BLOCKS(Q4_1),
+	[6] = BLOCKS(Q5_0), [7] = BLOCKS(Q5_1), [8] = BLOCKS(Q8_0), [9] = {"Q8_1", 0, 32, 40},
+	[10] = {"Q2_K", 0, 256, 84}, [11] = {"Q3_K", 0, 256, 110}, [12] = BLOCKS(Q4_K), [13] = BLOCKS(Q5_K),
+	[14] = BLOCKS(Q6_K), [15] = {"Q8_K", 0, 256, 292}, [16] = {"IQ2_XXS", 0, 256, 66}, [17] = {"IQ2_XS", 0, 256, 74},
 	[18] = {"IQ3_XXS", 0, 256, 98}, [19] = {"IQ1_S", 0, 256, 50}, [20] = {"IQ4_NL", 0, 32, 18}, [21] = {"IQ3_S", 0, 256, 110},
 	[22] = {"IQ2_S", 0, 256, 82}, [23] = {"IQ4_XS", 0, 256, 136}, [24] = {"I8", TENSOR_I8, 1, 1}, [25] = {"I16", TENSOR_I16, 1, 2},
 	[26] = {"I32", TENSOR_I32, 1, 4}, [27] = {"I64", TENSOR_I64, 1, 8}, [28] = {"F64", TENSOR_F64, 1, 8}, [29] = {"IQ1_M", 0, 256, 56},

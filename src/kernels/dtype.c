@@ -6,14 +6,16 @@
  *   f16   1, 5, 10: exponents 1 to 30 shift by 127 - 15; 31 is infinity or NaN; 0 is a subnormal, fraction * 2^-24
  */
 #include "kernels/approx.h"
+#include "kernels/quant.h"
 
 static const struct {
 	const char *name;
 	int size, block; /* bytes and values of a block */
 } types[DT_COUNT] = {
-	[DT_F32] = {"f32", 4, 1},      [DT_F16] = {"f16", 2, 1},      [DT_BF16] = {"bf16", 2, 1},      [DT_I32] = {"i32", 4, 1},
-	[DT_Q4_0] = {"q4_0", 18, 32},  [DT_Q4_1] = {"q4_1", 20, 32},  [DT_Q5_0] = {"q5_0", 22, 32},    [DT_Q5_1] = {"q5_1", 24, 32},
-	[DT_Q8_0] = {"q8_0", 34, 32},  [DT_Q4_K] = {"q4_k", 144, 256}, [DT_Q5_K] = {"q5_k", 176, 256}, [DT_Q6_K] = {"q6_k", 210, 256},
+	[DT_F32] = {"f32", 4, 1}, [DT_F16] = {"f16", 2, 1}, [DT_BF16] = {"bf16", 2, 1}, [DT_I32] = {"i32", 4, 1},
+#define X(name, text, values, bytes, centre) [DT_##name] = {text, bytes, values},
+	QUANT_LIST(X)
+#undef X
 };
 
 static const struct {

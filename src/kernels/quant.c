@@ -111,7 +111,6 @@ static int pair_t(const uint8_t *p, int i)
 /* Of one block: d and m of every group. */
 static void block_scales(dtype type, const uint8_t *b, float *d, float *m)
 {
-	static const float shift[DT_COUNT] = {[DT_Q4_0] = 8, [DT_Q5_0] = 16, [DT_Q8_0] = 128};
 	if (type == DT_Q4_K || type == DT_Q5_K) {
 		float whole = half_at(b), least = half_at(b + 2);
 		for (int i = 0; i < STRETCHES; i++) {
@@ -122,11 +121,11 @@ static void block_scales(dtype type, const uint8_t *b, float *d, float *m)
 		float whole = half_at(b + 208);
 		for (int i = 0; i < 16; i++) {
 			d[i] = whole * (float)(int8_t)b[192 + i];
-			m[i] = -32 * d[i];
+			m[i] = -QUANT_CENTRE_Q6_K * d[i];
 		}
 	} else {
 		*d = half_at(b);
-		*m = type == DT_Q4_1 || type == DT_Q5_1 ? half_at(b + 2) : -shift[type] * *d;
+		*m = quant_centre(type) ? (float)-quant_centre(type) * *d : half_at(b + 2);
 	}
 }
 
@@ -144,14 +143,12 @@ static void widen_block(dtype type, const uint8_t *b, float *y)
 {
 	uint8_t q[QUANT_BLOCK_MOST];
 	float d[K / 16], m[K / 16];
-	static const int shift[DT_COUNT] = {[DT_Q4_0] = 8, [DT_Q5_0] = 16, [DT_Q8_0] = 128, [DT_Q6_K] = 32};
-	int block = (int)dtype_block(type), group = quant_group(type);
-	bool plus = type == DT_Q4_1 || type == DT_Q5_1 || type == DT_Q4_K || type == DT_Q5_K;
+	int block = (int)dtype_block(type), group = quant_group(type), centre = quant_centre(type);
 	unpack_block(type, b, q);
 	block_scales(type, b, d, m);
 	for (int i = 0; i < block; i++) {
-		float x = d[i / group] * (float)(q[i] - shift[type]);
-		y[i] = plus ? x + m[i / group] : x;
+		float x = d[i / group] * (float)(q[i] - centre);
+		y[i] = centre ? x : x + m[i / group];
 	}
 }
 

@@ -24,7 +24,32 @@
 
 #include "kernels/kernels.h"
 
-enum { QUANT_GROUP = 32, QUANT_BLOCK_MOST = 256 };
+/* name, as text, values and bytes of a block, what is taken from q (0: m is a number of the block's own) */
+#define QUANT_LIST(X)                                                                                                      \
+	X(Q4_0, "q4_0", 32, 18, 8) X(Q4_1, "q4_1", 32, 20, 0) X(Q5_0, "q5_0", 32, 22, 16) X(Q5_1, "q5_1", 32, 24, 0)           \
+	X(Q8_0, "q8_0", 32, 34, 128) X(Q4_K, "q4_k", 256, 144, 0) X(Q5_K, "q5_k", 256, 176, 0) X(Q6_K, "q6_k", 256, 210, 32)
+
+enum {
+	QUANT_GROUP = 32, QUANT_BLOCK_MOST = 256,
+#define X(name, text, values, bytes, centre) QUANT_VALUES_##name = values, QUANT_BYTES_##name = bytes, QUANT_CENTRE_##name = centre,
+	QUANT_LIST(X)
+#undef X
+};
+
+/* Constants where the type is one. */
+static inline int quant_bytes(dtype type)
+{
+#define X(name, text, values, bytes, centre) type == DT_##name ? bytes :
+	return QUANT_LIST(X) 0;
+#undef X
+}
+
+static inline int quant_centre(dtype type)
+{
+#define X(name, text, values, bytes, centre) type == DT_##name ? centre :
+	return QUANT_LIST(X) 0;
+#undef X
+}
 
 /* The values of n/dtype_block blocks; a last block may be cut short. */
 void quant_widen(dtype type, int64_t n, const void *x, float *y);

@@ -51,14 +51,14 @@ INLINE __m256i large_at(const dtype type, const uint8_t *b, int s)
 
 INLINE __m256i group_at(const dtype type, const uint8_t *row, int64_t g)
 {
-	const int64_t s = type == DT_Q4_0 ? 18 : type == DT_Q4_1 ? 20 : type == DT_Q5_0 ? 22 : type == DT_Q5_1 ? 24 : 34;
+	const int64_t s = quant_bytes(type);
 	if (type == DT_Q8_0)
 		return load32(row + g * s + 2);
 	if (type == DT_Q4_0 || type == DT_Q4_1)
 		return halves(row + g * s + (type == DT_Q4_0 ? 2 : 4));
 	if (type == DT_Q5_0 || type == DT_Q5_1)
 		return _mm256_or_si256(halves(row + g * s + (type == DT_Q5_0 ? 6 : 8)), fifths(row + g * s + (type == DT_Q5_0 ? 2 : 4)));
-	return large_at(type, row + g / 8 * (type == DT_Q4_K ? 144 : type == DT_Q5_K ? 176 : 210), (int)(g % 8));
+	return large_at(type, row + g / 8 * s, (int)(g % 8));
 }
 
 INLINE __m256 dots(const dtype type, __m256i q, __m256i x)

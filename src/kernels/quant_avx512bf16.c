@@ -39,12 +39,6 @@ INLINE uint32_t word(const uint8_t *p)
 	return x;
 }
 
-INLINE int64_t stride_of(const dtype type)
-{
-	return type == DT_Q4_0 ? 18 : type == DT_Q4_1 ? 20 : type == DT_Q5_0 ? 22 : type == DT_Q5_1 ? 24 : type == DT_Q8_0 ? 34 : type == DT_Q4_K ? 144 :
-		type == DT_Q5_K ? 176 : 210;
-}
-
 /* Two blocks of 32, the second at b1 (b0 again where there is none). */
 INLINE __m512i pair_small(const dtype type, const uint8_t *b0, const uint8_t *b1)
 {
@@ -88,15 +82,10 @@ INLINE bool is_large(const dtype type)
 /* Values [64 p, 64 p + 64) of a row; alone: only the first half is there. */
 INLINE __m512i pair_at(const dtype type, const uint8_t *row, int64_t p, bool alone)
 {
-	const int64_t s = stride_of(type);
+	const int64_t s = quant_bytes(type);
 	if (is_large(type))
 		return pair_large(type, row + p / 4 * s, (int)(p % 4));
 	return pair_small(type, row + 2 * p * s, row + (2 * p + !alone) * s);
-}
-
-INLINE bool centred(const dtype type)
-{
-	return type == DT_Q4_0 || type == DT_Q5_0 || type == DT_Q8_0 || type == DT_Q6_K;
 }
 
 /* d, m of a row's groups, one after the other. */
@@ -106,8 +95,8 @@ INLINE void scales(const dtype type, int64_t groups, const uint8_t *row, float *
 		quant_scales(type, groups * quant_group(type), row, d, m);
 		return;
 	}
-	const int64_t s = stride_of(type);
-	const float centre = type == DT_Q4_0 ? -8 : type == DT_Q5_0 ? -16 : -128;
+	const int64_t s = quant_bytes(type);
+	const float centre = (float)-quant_centre(type);
 	for (int64_t g = 0; g < groups; g += 16) {
 		uint32_t bits[16] = {0};
 		int64_t n = groups - g < 16 ? groups - g : 16;
@@ -116,7 +105,7 @@ INLINE void scales(const dtype type, int64_t groups, const uint8_t *row, float *
 		__m512i v = _mm512_loadu_si512(bits);
 		__m512 x = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v));
 		_mm512_storeu_ps(d + g, x);
-		_mm512_storeu_ps(m + g, centred(type) ? _mm512_mul_ps(x, _mm512_set1_ps(centre)) : _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, 16))));
+		_mm512_storeu_ps(m + g, quant_centre(type) ? _mm512_mul_ps(x, wide_set(centre)) : _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, 16))));
 	}
 }
 
@@ -132,13 +121,13 @@ typedef struct {
 
 INLINE bool plus_m(const dtype type)
 {
-	return type == DT_Q4_1 || type == DT_Q5_1;
+	return !is_large(type) && !quant_centre(type);
 }
 
 INLINE void few_begin(const dtype type, const few_work *w)
 {
 	const quant_few *f = w->f;
-	const float centre = type == DT_Q4_0 ? -8 : type == DT_Q5_0 ? -16 : -128;
+	const float centre = (float)-quant_centre(type);
 	for (int64_t i = 0; i < f->m; i++) {
 		quant_row r = quant_row_of(f->a + i * f->lda, f->k);
 		const float *sum = quant_group(type) == 16 ? r.half : r.sum;
@@ -193,7 +182,7 @@ INLINE void few_row(const dtype type, const int rows, const few_work *w, const u
 		acc[i] = late[i] = _mm512_setzero_ps();
 		least[i] = _mm_setzero_ps();
 	}
-	const int64_t pairs = w->pairs, whole = w->f->k / 64, s = stride_of(type);
+	const int64_t pairs = w->pairs, whole = w->f->k / 64, s = quant_bytes(type);
 	if (is_large(type))
 		scales(type, w->groups, b, w->d, w->m);
 	for (int64_t p = 0; p < pairs; p++) {
@@ -327,18 +316,13 @@ static size_t panel_room(dtype type, int64_t k)
 	return (size_t)half_panel(type, k) * (QUANT_PANEL / WIDE) * 4;
 }
 
-INLINE int centre_of(const dtype type)
-{
-	return type == DT_Q4_0 ? 8 : type == DT_Q5_0 ? 16 : type == DT_Q8_0 ? 128 : type == DT_Q6_K ? 32 : 0;
-}
-
 /* 16 columns, values [64 p, 64 p + 64): words turned, and -128 times each group's sum. */
 INLINE void panel_pair(const dtype type, int64_t n, int64_t bytes, const uint8_t *b, int64_t p, bool alone, int32_t *to)
 {
 	const int64_t words = group_words(type), step = (words + 3) * WIDE;
 	__m512i v[16];
 	UNROLL for (int j = 0; j < 16; j++)
-		v[j] = j < n ? _mm512_sub_epi8(pair_at(type, b + j * bytes, p, alone), _mm512_set1_epi8((char)centre_of(type))) : _mm512_setzero_si512();
+		v[j] = j < n ? _mm512_sub_epi8(pair_at(type, b + j * bytes, p, alone), _mm512_set1_epi8((char)quant_centre(type))) : _mm512_setzero_si512();
 	wide_transpose((__m512 *)(void *)v);
 	for (int64_t g = 0; g < (alone ? 1 : 16 / words); g++, to += step) {
 		__m512i sum = _mm512_setzero_si512();
@@ -365,7 +349,7 @@ INLINE void panel_type(const dtype type, int64_t n, int64_t k, const uint8_t *b,
 			float d[SOME] = {0}, m[SOME] = {0};
 			int64_t some = groups - g < SOME ? groups - g : SOME;
 			if (j < n)
-				scales(type, some, b + j * bytes + g / each * stride_of(type), d, m);
+				scales(type, some, b + j * bytes + g / each * quant_bytes(type), d, m);
 			float *at = (float *)(void *)(to + j / WIDE * half + g * step + words * WIDE + j % WIDE);
 			for (int64_t i = 0; i < some; i++, at += step) {
 				at[0] = d[i];
@@ -473,7 +457,7 @@ static void tile(dtype type, int64_t m, int64_t k, const float *a, int64_t lda, 
 			(const int32_t *)panel_ + j / WIDE * half_panel(type, k), c + j};
 		if (type == DT_Q6_K)
 			tile_some(4, false, m, &t);
-		else if (centred(type))
+		else if (quant_centre(type))
 			tile_some(8, false, m, &t);
 		else
 			tile_some(8, true, m, &t);
