@@ -28,7 +28,6 @@
 #include <string.h>
 
 enum { FEW = 8, BLOCK_ROWS = 336, BLOCK_COLUMNS = 128, WANTED_TASKS = 12, PAD = 16 };
-enum { TURNED_LEAST = 48, TURNED_ROWS = 196, TURNED_COLUMNS = 192, TURNED_TASKS = 4, TURNED_DEPTH = 128 }; /* of TN */
 
 typedef struct {
 	int64_t rows, columns, row_blocks, column_blocks;

@@ -68,10 +68,9 @@ typedef struct {
 	float *tile, *acc, *copy;
 } task_of;
 
-static tile_end end_of(const task_of *t, int64_t row, int64_t rows, int64_t column, int64_t n)
+tile_end gemm_end(const gemm_call *g, int64_t row, int64_t rows, int64_t column, int64_t n, float *tile, int64_t columns)
 {
-	const gemm_call *g = t->g;
-	tile_end e = {.rows = rows, .n = n, .tile = t->tile, .columns = t->in->packed[g->pack->as].columns, .act = g->act};
+	tile_end e = {.rows = rows, .n = n, .tile = tile, .columns = columns, .act = g->act};
 	e.bias = g->bias ? g->bias + column : NULL;
 	e.residual = g->residual ? g->residual + row * g->ldr + column : NULL;
 	e.ldr = g->ldr;
@@ -82,6 +81,13 @@ static tile_end end_of(const task_of *t, int64_t row, int64_t rows, int64_t colu
 		e.c = g->c + row * g->ldc + column;
 		e.ldc = g->ldc;
 	}
+	return e;
+}
+
+static tile_end end_of(const task_of *t, int64_t row, int64_t rows, int64_t column, int64_t n)
+{
+	const gemm_call *g = t->g;
+	tile_end e = gemm_end(g, row, rows, column, n, t->tile, t->in->packed[g->pack->as].columns);
 	if (g->pack->as == PRECISION_INT8) {
 		e.scale = pack_scales(t->in, g->pack) + column;
 		e.offset = pack_offsets(t->in, g->pack) + column;

@@ -5,7 +5,7 @@
  *   rows of B, blocks             more, where the level has a tile: a task unpacks its columns panel by panel, and runs all rows over
  *                                 them; else dot products, four rows of A at a time
  *
- * A narrow row of n values, in 32-bit words (PRECISION_BLOCKS), g = n / 32 groups:
+ * A narrow row of n values, whole groups as the weights' rows are, in 32-bit words (PRECISION_BLOCKS), g = n / 32 groups:
  *
  *   [g: dx = max |x| / 127][g: dx * sum of xq][2g: the same of each half][up to a multiple of 16][8g: xq + 128, four a word]
  *
@@ -29,27 +29,27 @@ quant_row quant_row_of(const void *row, int64_t n)
 
 int64_t quant_row_head(int64_t n)
 {
-	return (4 * ceil_div(n, QUANT_GROUP) + 15) / 16 * 16;
+	return (4 * n / QUANT_GROUP + 15) / 16 * 16;
 }
 
 void quant_narrow(const inner *in, int64_t n, const float *x, void *row)
 {
 	float *f = row;
 	uint8_t *byte = (uint8_t *)row + 4 * quant_row_head(n);
-	int64_t groups = ceil_div(n, QUANT_GROUP);
-	if (in->quant->narrow && n % QUANT_GROUP == 0) {
+	int64_t groups = n / QUANT_GROUP;
+	if (in->quant->narrow) {
 		quant_made row_ = {f, f + groups, f + 2 * groups, byte};
 		in->quant->narrow(groups, x, &row_);
 		return;
 	}
 	for (int64_t g = 0; g < groups; g++, x += QUANT_GROUP, byte += QUANT_GROUP) {
-		int64_t some = int_min(QUANT_GROUP, n - g * QUANT_GROUP);
-		float most = in->largest(some, x), scale = most;
+		float most = in->largest(QUANT_GROUP, x), scale = most;
 		int32_t sum[2] = {0, 0};
-		memset(byte, 128, QUANT_GROUP);
 		if (most == most) {
 			scale = most < 0x1p-100f ? 0 : most / 127;
-			in->to_int8(some, x, most < 0x1p-100f ? 0 : 127 / most, byte);
+			in->to_int8(QUANT_GROUP, x, most < 0x1p-100f ? 0 : 127 / most, byte);
+		} else {
+			memset(byte, 128, QUANT_GROUP);
 		}
 		for (int i = 0; i < QUANT_GROUP; i++)
 			sum[i / 16] += byte[i] - 128;
@@ -97,12 +97,7 @@ size_t gemm_quant_scratch(const inner *in, const gemm_call *g)
 
 static void finish(const inner *in, const gemm_call *g, int64_t row, int64_t rows, int64_t column, int64_t n, float *tile, int64_t columns)
 {
-	tile_end e = {.rows = rows, .n = n, .tile = tile, .columns = columns, .act = g->act};
-	e.bias = g->bias ? g->bias + column : NULL;
-	e.residual = g->residual ? g->residual + row * g->ldr + column : NULL;
-	e.ldr = g->ldr;
-	e.c = g->c + row * g->ldc + column;
-	e.ldc = g->ldc;
+	tile_end e = gemm_end(g, row, rows, column, n, tile, columns);
 	in->finish(&e);
 }
 

@@ -13,7 +13,6 @@
 #include <string.h>
 
 enum { BLOCK_ROWS = 336, BLOCK_COLUMNS = 256, WANTED_TASKS = 12, DEPTH = 512, PAD = 16, TILE_MOST = 16 * 32 };
-enum { TURNED_LEAST = 48, TURNED_ROWS = 196, TURNED_COLUMNS = 192, TURNED_TASKS = 4, TURNED_DEPTH = 128 }; /* of TN */
 
 typedef struct {
 	int64_t rows, columns, row_blocks, column_blocks, words, depth;
@@ -125,9 +124,7 @@ static void run_tile(const task_of *t, int64_t row, int64_t rows, int64_t k0, in
 		for (int64_t i = 0; !first && i < rows; i++)
 			memcpy(t->tile + i * unit, acc + i * t->wide, (size_t)unit * sizeof *acc);
 		kernel->tile(&call);
-		int64_t at = t->row + row, column = t->column + j;
-		tile_end e = {.rows = rows, .n = int_min(unit, t->n - j), .tile = t->tile, .columns = unit, .bias = g->bias ? g->bias + column : NULL, .act = g->act,
-			.residual = g->residual ? g->residual + at * g->ldr + column : NULL, .ldr = g->ldr, .c = g->c + at * g->ldc + column, .ldc = g->ldc};
+		tile_end e = gemm_end(g, t->row + row, rows, t->column + j, int_min(unit, t->n - j), t->tile, unit);
 		t->in->finish(&e);
 	}
 }

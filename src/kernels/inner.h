@@ -177,6 +177,8 @@ int64_t gemm_cut_tasks(const inner *in, const gemm_call *call);
 size_t gemm_cut_scratch(const inner *in, const gemm_call *call);
 void gemm_cut_run(const inner *in, const gemm_call *call, int64_t task, void *scratch);
 int64_t gemm_depth(int64_t k, int64_t most); /* words of a block of k: blocks as equal as can be */
+/* Of TN, in f32 and rounded: rows and columns of a task, how many tasks are wanted of at least so many rows, words of a block of k */
+enum { TURNED_LEAST = 48, TURNED_ROWS = 196, TURNED_COLUMNS = 192, TURNED_TASKS = 4, TURNED_DEPTH = 128 };
 
 /* gemm_rounded.c, gemm_rounded_avx512bf16.c */
 int64_t gemm_rounded_tasks(const inner *in, const gemm_call *call);
@@ -193,6 +195,8 @@ void pairs_turned_avx512bf16(int64_t m, int64_t k, const float *a, int64_t lda, 
 int64_t gemm_packed_tasks(const inner *in, const gemm_call *call);
 size_t gemm_packed_scratch(const inner *in, const gemm_call *call);
 void gemm_packed_run(const inner *in, const gemm_call *call, int64_t task, void *scratch);
+/* The epilogue of C's columns [column, column + n) of rows [row, row + rows), whose sums are in tile; not what INT8 adds. */
+tile_end gemm_end(const gemm_call *call, int64_t row, int64_t rows, int64_t column, int64_t n, float *tile, int64_t columns);
 
 /* gemm_quant.c */
 int64_t quant_row_head(int64_t n); /* words of a narrow row before its bytes */

@@ -26,7 +26,7 @@ static int64_t words_of(precision as, int64_t k)
 int64_t narrow_words(precision as, int64_t width)
 {
 	if (as == PRECISION_BLOCKS)
-		return quant_row_head(width) + ceil_div(width, QUANT_GROUP) * (QUANT_GROUP / 4);
+		return quant_row_head(width) + width / 4;
 	return words_of(as, width) + (as == PRECISION_INT8);
 }
 
