@@ -151,17 +151,12 @@ static rebus_status read_alignment(const gguf *g, const gguf_cursor *c, size_t *
 }
 
 /* ------------------------------------------------------------------------------------------------ opening */
-bool gguf_is(const uint8_t *data, size_t size)
-{
-	return size >= 4 && !memcmp(data, "GGUF", 4);
-}
-
 static rebus_status read_all(gguf *g, arena *a, gguf_cursor *c)
 {
 	uint64_t version, tensors, values;
 	size_t alignment = 0;
 	rebus_status status;
-	if (!gguf_is(c->data, (size_t)(c->end - c->data)))
+	if (c->end - c->data < 4 || memcmp(c->data, "GGUF", 4))
 		return error_set(c->err, REBUS_FORMAT, "%s: no GGUF file, expected it to begin with GGUF", c->shown);
 	c->at += 4;
 	if (!gguf_take(c, 4, &version))

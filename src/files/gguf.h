@@ -42,7 +42,6 @@ typedef struct gguf_value {
 
 typedef struct gguf gguf;
 
-bool gguf_is(const uint8_t *data, size_t size); /* does it begin as such a file? */
 /* path or name is used in messages. Everything but the file's bytes lies in the arena. FORMAT, LIMIT, UNSUPPORTED, IO or MEMORY. */
 rebus_status gguf_open(arena *a, const char *path, safetensors_load load, gguf **out, rebus_error *err);
 rebus_status gguf_open_memory(arena *a, const void *data, size_t size, const char *name, gguf **out, rebus_error *err);

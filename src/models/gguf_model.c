@@ -16,31 +16,30 @@
  */
 #include "models/gguf_model.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { ROPE_PAIRS = 1, ROPE_PARTIAL = 2, OWN_WINDOWS = 4, SCORE_SCALE = 8, FOUR_NORMS = 16, GPT2 = 32 };
 
 typedef struct kind {
 	const char *name, *family, *class;
-	const char *act; /* hidden_act where the key does not say; NULL: the family's */
 	unsigned has;
 	int64_t large;   /* SCORE_SCALE: with so many blocks scores are scaled by hidden / heads instead of the head's size */
 } kind;
 
 static const kind kinds[] = {
-	{"llama", "llama", "LlamaForCausalLM", NULL, ROPE_PAIRS, 0},
-	{"mistral", "llama", "LlamaForCausalLM", NULL, ROPE_PAIRS, 0},
-	{"qwen2", "qwen2", "Qwen2ForCausalLM", NULL, 0, 0},
-	{"qwen3", "qwen3", "Qwen3ForCausalLM", NULL, 0, 0},
-	{"phi3", "phi3", "Phi3ForCausalLM", NULL, ROPE_PARTIAL | OWN_WINDOWS, 0},
-	{"gemma", "gemma", "GemmaForCausalLM", NULL, 0, 0},
-	{"gemma2", "gemma2", "Gemma2ForCausalLM", NULL, OWN_WINDOWS | SCORE_SCALE | FOUR_NORMS, 46},
-	{"gemma3", "gemma3_text", "Gemma3ForCausalLM", NULL, OWN_WINDOWS | SCORE_SCALE | FOUR_NORMS, 62},
-	{"gpt2", "gpt2", "GPT2LMHeadModel", NULL, GPT2, 0},
+	{"llama", "llama", "LlamaForCausalLM", ROPE_PAIRS, 0},
+	{"mistral", "llama", "LlamaForCausalLM", ROPE_PAIRS, 0},
+	{"qwen2", "qwen2", "Qwen2ForCausalLM", 0, 0},
+	{"qwen3", "qwen3", "Qwen3ForCausalLM", 0, 0},
+	{"phi3", "phi3", "Phi3ForCausalLM", ROPE_PARTIAL | OWN_WINDOWS, 0},
+	{"gemma", "gemma", "GemmaForCausalLM", 0, 0},
+	{"gemma2", "gemma2", "Gemma2ForCausalLM", OWN_WINDOWS | SCORE_SCALE | FOUR_NORMS, 46},
+	{"gemma3", "gemma3_text", "Gemma3ForCausalLM", OWN_WINDOWS | SCORE_SCALE | FOUR_NORMS, 62},
+	{"gpt2", "gpt2", "GPT2LMHeadModel", GPT2, 0},
 };
 
 typedef struct making {
-	struct rebus_model *m;
 	const gguf *g;
 	const kind *k;
 	buf out;
@@ -86,7 +85,7 @@ static bool get_real(making *k, const char *key, double *out)
 {
 	char name[128];
 	const gguf_value *v = find(k, key, name);
-	return v && (gguf_real(v, 0, out) ? true : wrong(k, name, "a number"));
+	return v && (gguf_real(v, 0, out) && isfinite(*out) ? true : wrong(k, name, "a finite number"));
 }
 
 static void put_int(making *k, const char *member, const char *key, bool needed)
@@ -229,19 +228,14 @@ static void put_decoder(making *k)
 /* Ends of an answer: those that are named, and those that chat models have under known names. */
 static void put_ends(making *k)
 {
-	static const char *const keys[] = {"eos", "eot", "eom"};
+	static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
 	static const char *const known[] = {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<EOT>", "<|end_of_text|>"};
-	char name[64];
 	int64_t id;
 	int count = 0;
 	buf_text(&k->out, ",\"eos_token_id\":[");
-	for (size_t i = 0; i < COUNT_OF(keys); i++) {
-		memcpy(name, "tokenizer.ggml.", 15);
-		memcpy(name + 15, keys[i], 3);
-		memcpy(name + 18, "_token_id", 10);
-		if (gguf_int(gguf_find(k->g, name), 0, &id))
+	for (size_t i = 0; i < COUNT_OF(keys); i++)
+		if (gguf_int(gguf_find(k->g, keys[i]), 0, &id))
 			buf_format(&k->out, "%s%lld", count++ ? "," : "", (long long)id);
-	}
 	gguf_texts it = gguf_each(gguf_find(k->g, "tokenizer.ggml.tokens"));
 	const gguf_value *types = gguf_find(k->g, "tokenizer.ggml.token_type");
 	for (uint64_t i = 0; gguf_next(&it); i++)
@@ -253,7 +247,7 @@ static void put_ends(making *k)
 
 rebus_status gguf_model_config(struct rebus_model *m, rebus_error *err)
 {
-	making k = {.m = m, .g = m->gguf, .err = err};
+	making k = {.g = m->gguf, .err = err};
 	size_t n = 0;
 	const char *name = gguf_text(gguf_find(m->gguf, "general.architecture"), &n);
 	for (size_t i = 0; name && i < COUNT_OF(kinds); i++)
