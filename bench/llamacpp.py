@@ -37,7 +37,7 @@ def made(source, folder, kind, number):
     if not os.path.exists(path):
         p = llama_cpp.llama_model_quantize_default_params()
         p.ftype, p.allow_requantize = number, True
-        if llama_cpp.llama_model_quantize(source.encode(), path.encode(), ctypes.byref(p) if not isinstance(p, ctypes.Structure) else p):
+        if llama_cpp.llama_model_quantize(source.encode(), path.encode(), p):
             sys.exit("llamacpp: llama.cpp cannot make " + path)
     return path
 

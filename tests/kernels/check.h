@@ -47,6 +47,9 @@ typedef struct {
 } verdict;
 void check_near(verdict *v, int64_t row, int64_t column, double got, double want, double bound);
 
+/* All tasks of a product, from the first or from the last; what a larger one is given as scratch must be enough for it. */
+void check_product(const kernels *k, const gemm_call *call, const gemm_call *larger, bool reverse);
+
 extern const kernels *check_table;
 
 /* Benchmarks: runs `work` until enough time has passed; prints the rate of `amount` per call in 1e9 per second. */
@@ -57,6 +60,11 @@ typedef struct {
 	size_t scratch;
 } bench_work;
 void bench_run(const bench_work *work, double amount, const char *unit, const char *format, ...) BASE_PRINTF(4, 5);
+typedef struct {
+	const kernels *k;
+	gemm_call call;
+} bench_product;
+bench_work bench_product_work(bench_product *p); /* one run of it */
 
 typedef struct {
 	const char *name;

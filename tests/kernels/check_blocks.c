@@ -82,14 +82,9 @@ static problem make(const shape *s, const kernels *k)
 
 static void run(const kernels *k, const gemm_call *call, bool reverse)
 {
-	size_t size = k->gemm_scratch(call);
-	void *scratch = check_bytes(size, 64);
-	int64_t tasks = k->gemm_tasks(call);
 	gemm_call larger = *call;
 	larger.m += check_between(0, 50);
-	check_case(k->gemm_scratch(&larger) >= size, "scratch of %d rows is not enough for %d", (int)larger.m, (int)call->m);
-	for (int64_t t = 0; t < tasks; t++)
-		k->gemm_run(call, reverse ? tasks - 1 - t : t, scratch);
+	check_product(k, call, &larger, reverse);
 }
 
 static void compare(const problem *p, const shape *s, verdict *v)
@@ -217,17 +212,6 @@ static void check_blocks_odd(const kernels *k)
 		}
 }
 
-typedef struct {
-	const kernels *k;
-	gemm_call call;
-} timed;
-
-static void timed_task(void *arg, int64_t task, void *scratch)
-{
-	timed *t = arg;
-	t->k->gemm_run(&t->call, task, scratch);
-}
-
 static void bench_blocks(const kernels *k)
 {
 	static const int64_t cases[][3] = {{1, 49152, 576}, {1, 1536, 576}, {4, 49152, 576}, {37, 1536, 576}, {512, 1536, 576}, {512, 576, 1536},
@@ -239,8 +223,8 @@ static void bench_blocks(const kernels *k)
 				s.k = 512;
 			check_begin();
 			problem p = make(&s, k);
-			timed t = {.k = k, .call = p.call};
-			bench_work w = {timed_task, &t, k->gemm_tasks(&t.call), k->gemm_scratch(&t.call)};
+			bench_product t = {.k = k, .call = p.call};
+			bench_work w = bench_product_work(&t);
 			double amount = s.m < 8 ? (double)dtype_bytes(s.type, s.n * s.k) : 2.0 * (double)(s.m * s.n * s.k);
 			bench_run(&w, amount, s.m < 8 ? "GB/s of B" : "GOP/s", "%s m=%d n=%d k=%d", dtype_name(s.type), (int)s.m, (int)s.n, (int)s.k);
 			check_end();

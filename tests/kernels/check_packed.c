@@ -109,14 +109,9 @@ static problem make(const shape *s, const kernels *k)
 
 static void run(const kernels *k, const gemm_call *call, bool reverse)
 {
-	size_t size = k->gemm_scratch(call);
-	void *scratch = check_bytes(size, 64);
-	int64_t tasks = k->gemm_tasks(call);
 	gemm_call larger = *call;
 	larger.m += check_between(0, 50);
-	check_case(k->gemm_scratch(&larger) >= size, "scratch of %d rows is not enough for %d", (int)larger.m, (int)call->m);
-	for (int64_t t = 0; t < tasks; t++)
-		k->gemm_run(call, reverse ? tasks - 1 - t : t, scratch);
+	check_product(k, call, &larger, reverse);
 }
 
 static double act_of(act_kind kind, double x)
@@ -295,17 +290,6 @@ static void check_narrow(const kernels *k)
 		}
 }
 
-typedef struct {
-	const kernels *k;
-	gemm_call call;
-} timed;
-
-static void timed_task(void *arg, int64_t task, void *scratch)
-{
-	timed *t = arg;
-	t->k->gemm_run(&t->call, task, scratch);
-}
-
 static void bench_packed(const kernels *k)
 {
 	static const struct {
@@ -319,8 +303,8 @@ static void bench_packed(const kernels *k)
 			shape s = {.as = (precision)as, .m = cases[i].m, .n = cases[i].n, .k = cases[i].k, .act = cases[i].act, .bias = true};
 			check_begin();
 			problem p = make(&s, k);
-			timed t = {.k = k, .call = p.call};
-			bench_work w = {timed_task, &t, k->gemm_tasks(&t.call), k->gemm_scratch(&t.call)};
+			bench_product t = {.k = k, .call = p.call};
+			bench_work w = bench_product_work(&t);
 			bench_run(&w, 2.0 * (double)(s.m * s.n * s.k), "GFLOP/s", "%s m=%d n=%d k=%d%s", precision_name(s.as), (int)s.m,
 			          (int)s.n, (int)s.k, s.act ? " act" : "");
 			check_end();

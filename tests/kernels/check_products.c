@@ -121,17 +121,11 @@ static problem make(const shape *s)
 
 static void run(const kernels *k, const gemm_call *call, bool reverse)
 {
-	size_t size = k->gemm_scratch(call);
-	void *scratch = check_bytes(size, 64);
-	int64_t tasks = k->gemm_tasks(call);
 	gemm_call larger = *call;
 	larger.m += check_between(0, 50);
 	larger.n += check_between(0, 300);
 	larger.k += check_between(0, 500);
-	check_case(k->gemm_scratch(&larger) >= size, "scratch of m=%d n=%d k=%d is not enough for m=%d n=%d k=%d", (int)larger.m,
-	           (int)larger.n, (int)larger.k, (int)call->m, (int)call->n, (int)call->k);
-	for (int64_t t = 0; t < tasks; t++)
-		k->gemm_run(call, reverse ? tasks - 1 - t : t, scratch);
+	check_product(k, call, &larger, reverse);
 }
 
 static double act_of(act_kind kind, double x)
@@ -294,17 +288,6 @@ static void check_gemm_bits(const kernels *k)
 	}
 }
 
-typedef struct {
-	const kernels *k;
-	gemm_call call;
-} timed;
-
-static void timed_task(void *arg, int64_t task, void *scratch)
-{
-	timed *t = arg;
-	t->k->gemm_run(&t->call, task, scratch);
-}
-
 static void bench_gemm(const kernels *k)
 {
 	static const struct {
@@ -332,8 +315,8 @@ static void bench_gemm(const kernels *k)
 		           .act = cases[i].act,
 		           .bias = true};
 		check_begin();
-		timed t = {.k = k, .call = make(&s).call};
-		bench_work w = {timed_task, &t, k->gemm_tasks(&t.call), k->gemm_scratch(&t.call)};
+		bench_product t = {.k = k, .call = make(&s).call};
+		bench_work w = bench_product_work(&t);
 		if (s.m < 8)
 			bench_run(&w, (double)(s.n * s.k) * (double)dtype_size(s.type), "GB/s of B", "%s %s m=%d n=%d k=%d",
 			          form_names[s.form], dtype_name(s.type), (int)s.m, (int)s.n, (int)s.k);

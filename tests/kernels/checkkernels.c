@@ -265,6 +265,29 @@ void bench_run(const bench_work *work, double amount, const char *unit, const ch
 	arena_free(&a);
 }
 
+/* ------------------------------------------------------------------------------------------------ products */
+void check_product(const kernels *k, const gemm_call *call, const gemm_call *larger, bool reverse)
+{
+	size_t size = k->gemm_scratch(call);
+	void *scratch = check_bytes(size, 64);
+	int64_t tasks = k->gemm_tasks(call);
+	check_case(k->gemm_scratch(larger) >= size, "scratch of m=%d n=%d k=%d is not enough for m=%d n=%d k=%d", (int)larger->m, (int)larger->n,
+		(int)larger->k, (int)call->m, (int)call->n, (int)call->k);
+	for (int64_t t = 0; t < tasks; t++)
+		k->gemm_run(call, reverse ? tasks - 1 - t : t, scratch);
+}
+
+static void product_task(void *arg, int64_t task, void *scratch)
+{
+	bench_product *p = arg;
+	p->k->gemm_run(&p->call, task, scratch);
+}
+
+bench_work bench_product_work(bench_product *p)
+{
+	return (bench_work){product_task, p, p->k->gemm_tasks(&p->call), p->k->gemm_scratch(&p->call)};
+}
+
 /* ------------------------------------------------------------------------------------------------ the program */
 static const check_entry *const groups[] = {check_products, check_packed, check_blocks, check_attention, check_vectors, check_resampling};
 

@@ -25,14 +25,20 @@ static const tensor_info *part(const safetensors *s, const char *kind, const cha
 	return t;
 }
 
+static safetensors *open_blocks(arena *a)
+{
+	safetensors *s;
+	rebus_error err;
+	arena_init(a, NULL, 0);
+	assert_int_equal(safetensors_open(a, "tests/unit/data/quant.safetensors", LOAD_COPY, &s, &err), 0);
+	return s;
+}
+
 static void test_blocks(void **state)
 {
 	(void)state;
 	arena a;
-	safetensors *s;
-	rebus_error err;
-	arena_init(&a, NULL, 0);
-	assert_int_equal(safetensors_open(&a, "tests/unit/data/quant.safetensors", LOAD_COPY, &s, &err), 0);
+	safetensors *s = open_blocks(&a);
 	for (size_t k = 0; k < COUNT_OF(kinds); k++) {
 		const tensor_info *blocks = part(s, kinds[k].name, "blocks"), *widened = part(s, kinds[k].name, "widened");
 		int64_t n = widened->shape[0];
@@ -60,10 +66,7 @@ static void test_made(void **state)
 {
 	(void)state;
 	arena a;
-	safetensors *s;
-	rebus_error err;
-	arena_init(&a, NULL, 0);
-	assert_int_equal(safetensors_open(&a, "tests/unit/data/quant.safetensors", LOAD_COPY, &s, &err), 0);
+	safetensors *s = open_blocks(&a);
 	for (size_t k = 0; k < COUNT_OF(kinds); k++) {
 		uint8_t made[1024];
 		if (!kinds[k].made) {
