@@ -317,7 +317,7 @@ def profile(place, threads, work):
 
 
 def machine():
-    about = {"system": "%s %s" % (platform.system(), platform.release()), "python": platform.python_version()}
+    about = {"system": "%s %s" % (platform.system(), platform.release().split("-")[0]), "python": platform.python_version()}
     try:
         about["processor"] = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo").read()).group(1)
         about["memory"] = int(re.search(r"MemTotal:\s*(\d+)", open("/proc/meminfo").read()).group(1)) >> 10
